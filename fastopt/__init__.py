@@ -1,0 +1,20 @@
+"""Fused optimizer steps for NumPy arrays: as fast as memory, and the same bits on every backend.
+
+>>> import numpy as np
+>>> import fastopt
+>>> W = np.ones((2, 3))
+>>> opt = fastopt.SGD({"W": W}, lr=0.5)
+>>> opt.step({"W": np.full((2, 3), 0.5)})
+>>> W
+array([[0.75, 0.75, 0.75],
+       [0.75, 0.75, 0.75]])
+"""
+
+from importlib.metadata import version
+
+from fastopt.backend import backends
+from fastopt.optimizer import Optimizer
+from fastopt.rules import SGD, Adadelta, Adagrad, Adam, AdamW, RMSprop
+
+__version__ = version("fastopt")
+__all__ = ["SGD", "Adadelta", "Adagrad", "Adam", "AdamW", "Optimizer", "RMSprop", "backends"]

@@ -1,0 +1,262 @@
+"""The compiled engine: checks the gradients of a step, computes its scalars and runs its kernels.
+
+It is the twin of fastopt/engine.py, which says what happens; this file says it fast. What is not plainly in order
+goes to the Python methods of the parameter, which raise the error or give an array that can be used. It knows
+kernels by their pointers only, and no rule by its name.
+"""
+
+cimport numpy as cnp
+from cpython.mem cimport PyMem_Calloc, PyMem_Free
+from cpython.pycapsule cimport PyCapsule_GetPointer
+from libc.stdint cimport int64_t, uintptr_t
+
+import numpy as np
+
+from fastopt.engine import in_order, learning_rate
+
+cnp.import_array()
+
+ctypedef void (*Kernel)(void** buffers, const double* scalars, Py_ssize_t n) noexcept nogil
+
+cdef enum:
+    MOST_BUFFERS = 5
+    MOST_SCALARS = 16
+    # Elements a kernel gets at once. Borders depend on a tensor's length alone.
+    CHUNK_ELEMENTS = 16384
+    # Below this many elements other threads gain less from the GIL than handing it over costs this one.
+    RELEASE_ELEMENTS = 16384
+
+CHUNK = CHUNK_ELEMENTS
+
+
+cdef struct Tensor:
+    void* buffers[MOST_BUFFERS]  # parameter, gradient, state
+    int count  # of buffers
+    Py_ssize_t n
+    Py_ssize_t group
+    Py_ssize_t itemsize
+    bint active  # has a gradient in this step
+    Kernel kernel
+    const double* scalars  # its own block, or that of an earlier tensor with the same numbers
+    double block[MOST_SCALARS]
+
+
+cdef class Group:
+    """The formula of one parameter group, unpacked."""
+    cdef Kernel kernels[2]  # float32, float64
+    cdef double s, l2, decay
+    cdef object lr, moving
+    cdef double fixed[MOST_SCALARS]
+    cdef int fixed_count
+
+    def __cinit__(self, formula, kernels):
+        single, double_ = kernels[formula.kernel]
+        self.kernels[0] = <Kernel>PyCapsule_GetPointer(single, "fastopt float32 kernel")
+        self.kernels[1] = <Kernel>PyCapsule_GetPointer(double_, "fastopt float64 kernel")
+        self.s, self.l2, self.decay = formula.s, formula.l2, formula.decay
+        self.lr, self.moving = formula.lr, formula.moving
+        self.fixed_count = len(formula.fixed)
+        if self.fixed_count > MOST_SCALARS - 5:
+            raise ValueError(f"kernel {formula.kernel!r}: more scalars than the engine holds; raise MOST_SCALARS")
+        for i in range(self.fixed_count):
+            self.fixed[i] = formula.fixed[i]
+
+    cdef int scalars(self, int64_t t, double* out) except -1:
+        lr = self.lr if type(self.lr) is float else learning_rate(self.lr, t)
+        cdef tuple moving = self.moving(t, lr)
+        cdef int i, count = 3
+        out[0] = self.s
+        out[1] = self.l2
+        out[2] = 1 - <double>lr * self.decay
+        for i in range(len(moving)):
+            out[count] = moving[i]
+            count += 1
+        for i in range(self.fixed_count):
+            out[count] = self.fixed[i]
+            count += 1
+        return 0
+
+
+cdef inline bint same_shape(cnp.ndarray a, cnp.ndarray b) noexcept:
+    cdef int axis
+    if cnp.PyArray_NDIM(a) != cnp.PyArray_NDIM(b):
+        return False
+    for axis in range(cnp.PyArray_NDIM(a)):
+        if cnp.PyArray_DIM(a, axis) != cnp.PyArray_DIM(b, axis):
+            return False
+    return True
+
+
+cdef inline bint in_order_as(cnp.ndarray a, cnp.ndarray view, int also) noexcept:
+    """Whether `a` has the type, shape and memory order of a parameter's `view`, is aligned and native, and `also`."""
+    cdef int layout = cnp.PyArray_FLAGS(view) & (cnp.NPY_ARRAY_C_CONTIGUOUS | cnp.NPY_ARRAY_F_CONTIGUOUS)
+    return (
+        cnp.PyArray_TYPE(a) == cnp.PyArray_TYPE(view)
+        and cnp.PyArray_CHKFLAGS(a, layout | cnp.NPY_ARRAY_ALIGNED | also)
+        and cnp.PyArray_ISNOTSWAPPED(a)
+        and same_shape(a, view)
+    )
+
+
+cdef class Engine:
+    cdef Tensor* tensors
+    cdef Py_ssize_t count
+    cdef list parameters, arrays, views, groups, held
+    cdef object kernels, memory
+    cdef cnp.ndarray steps_array, starts_array, ends_array
+    cdef int64_t* steps
+    cdef const uintptr_t* starts
+    cdef const uintptr_t* ends
+    cdef Py_ssize_t blocks
+    cdef bint running
+
+    def __cinit__(self, kernels, list parameters, memory, cnp.ndarray steps, list formulas):
+        cdef Py_ssize_t i
+        cdef int j
+        cdef cnp.ndarray flat
+        self.kernels, self.parameters, self.memory = kernels, parameters, memory
+        self.count = len(parameters)
+        self.arrays = [parameter.array for parameter in parameters]
+        self.views = [parameter.view for parameter in parameters]
+        self.groups = [None] * len(formulas)
+        self.held = [None] * self.count
+        self.steps_array = steps
+        self.steps = <int64_t*>cnp.PyArray_DATA(steps)
+        self.starts_array = np.array(memory.starts, dtype=np.uintp)
+        self.ends_array = np.array(memory.ends, dtype=np.uintp)
+        self.starts = <const uintptr_t*>cnp.PyArray_DATA(self.starts_array)
+        self.ends = <const uintptr_t*>cnp.PyArray_DATA(self.ends_array)
+        self.blocks = len(memory.starts)
+        self.tensors = <Tensor*>PyMem_Calloc(self.count + 1, sizeof(Tensor))
+        if self.tensors == NULL:
+            raise MemoryError
+        for i, parameter in enumerate(parameters):
+            flats = [parameter.flat, None, *parameter.state_flats]
+            if len(flats) > MOST_BUFFERS:
+                raise ValueError(f"{parameter.label}: more state arrays than the engine holds; raise MOST_BUFFERS")
+            for j, block in enumerate(flats):
+                if block is not None:
+                    flat = block
+                    self.tensors[i].buffers[j] = cnp.PyArray_DATA(flat)
+            self.tensors[i].count = len(flats)
+            self.tensors[i].n = parameter.flat.size
+            self.tensors[i].itemsize = parameter.flat.itemsize
+            self.tensors[i].group = parameter.group
+        for i in range(len(formulas)):
+            self.set_formula(i, formulas[i])
+
+    def __dealloc__(self):
+        PyMem_Free(self.tensors)
+
+    cpdef int check_idle(self) except -1:
+        if self.running:
+            raise RuntimeError("this optimizer is in the middle of a step, in another thread or further up this call")
+        return 0
+
+    def set_formula(self, Py_ssize_t index, formula):
+        cdef Py_ssize_t i
+        cdef Group group
+        self.check_idle()
+        group = Group(formula, self.kernels)
+        self.groups[index] = group
+        for i in range(self.count):
+            if self.tensors[i].group == index:
+                self.tensors[i].kernel = group.kernels[self.tensors[i].itemsize == 8]
+
+    def step(self, grads):
+        cdef Py_ssize_t i, total = 0
+        self.check_idle()
+        self.running = True
+        try:
+            if type(grads) is not list or len(<list>grads) != self.count:
+                grads = in_order(grads, self.parameters)
+            for i in range(self.count):
+                g = (<list>grads)[i]
+                self.held[i] = g
+                self.tensors[i].active = g is not None
+            # Learning rates are the caller's code, which may do anything: so they come before the checks.
+            self.compute_scalars()
+            for i in range(self.count):
+                if self.tensors[i].active:
+                    self.admit(i)
+                    total += self.tensors[i].n
+            # Nothing has been written until here, and nothing can fail from here on.
+            if total < RELEASE_ELEMENTS:
+                self.run()
+            else:
+                with nogil:
+                    self.run()
+        finally:
+            for i in range(self.count):
+                self.held[i] = None
+            self.running = False
+
+    cdef int compute_scalars(self) except -1:
+        cdef Py_ssize_t i
+        cdef int64_t t
+        cdef Tensor* tensor
+        cdef Tensor* last = NULL
+        cdef int64_t last_t = 0
+        for i in range(self.count):
+            tensor = &self.tensors[i]
+            if not tensor.active:
+                continue
+            t = self.steps[i] + 1
+            if last != NULL and last.group == tensor.group and last_t == t:
+                tensor.scalars = last.scalars
+                continue
+            (<Group>self.groups[tensor.group]).scalars(t, tensor.block)
+            tensor.scalars = tensor.block
+            last = tensor
+            last_t = t
+        return 0
+
+    cdef int admit(self, Py_ssize_t i) except -1:
+        cdef Tensor* tensor = &self.tensors[i]
+        cdef cnp.ndarray view = <cnp.ndarray>self.views[i]
+        cdef cnp.ndarray array = <cnp.ndarray>self.arrays[i]
+        cdef cnp.ndarray gradient
+        if not (
+            cnp.PyArray_DATA(array) == cnp.PyArray_DATA(view)
+            and in_order_as(array, view, cnp.NPY_ARRAY_WRITEABLE)
+        ):
+            self.parameters[i].check_unchanged()
+        g = self.held[i]
+        if not (
+            cnp.PyArray_CheckExact(g)
+            and in_order_as(<cnp.ndarray>g, view, 0)
+            and self.is_apart(<uintptr_t>cnp.PyArray_DATA(<cnp.ndarray>g), tensor.n * tensor.itemsize)
+        ):
+            g = self.parameters[i].admit(g, self.memory)
+            self.held[i] = g
+        gradient = <cnp.ndarray>g
+        tensor.buffers[1] = cnp.PyArray_DATA(gradient)
+        return 0
+
+    cdef bint is_apart(self, uintptr_t start, Py_ssize_t size) noexcept:
+        """Whether the bytes touch no parameter and no state: the last block that begins before their end decides."""
+        cdef Py_ssize_t low = 0, high = self.blocks, middle
+        while low < high:
+            middle = (low + high) // 2
+            if self.starts[middle] < start + <uintptr_t>size:
+                low = middle + 1
+            else:
+                high = middle
+        return low == 0 or self.ends[low - 1] <= start
+
+    cdef void run(self) noexcept nogil:
+        cdef Py_ssize_t i, start
+        cdef int j
+        cdef Tensor* tensor
+        cdef void* buffers[MOST_BUFFERS]
+        for i in range(self.count):
+            tensor = &self.tensors[i]
+            if not tensor.active:
+                continue
+            start = 0
+            while start < tensor.n:
+                for j in range(tensor.count):
+                    buffers[j] = <char*>tensor.buffers[j] + start * tensor.itemsize
+                tensor.kernel(buffers, tensor.scalars, min(tensor.n - start, <Py_ssize_t>CHUNK_ELEMENTS))
+                start += CHUNK_ELEMENTS
+            self.steps[i] += 1

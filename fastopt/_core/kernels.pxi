@@ -1,0 +1,291 @@
+# The loops of every rule: the only arithmetic that is compiled.
+#
+# This file is included by one stub for each instruction set and compiled with that set's flags. Each kernel
+# repeats its twin in reference.py operation by operation, in the same order, with the same rounding: only
+# + - * / sqrt and comparisons, which IEEE 754 rounds correctly, and no contraction into fused multiply-adds.
+#
+# All kernels have one signature. `buffers` holds the parameter, the gradient, then the state arrays; `scalars`
+# holds s, l2, keep, then those that move with the step and those that stay, each in the order of the rule's
+# class. Scalars arrive in double precision and are rounded once, here, to the type of the buffers; that is why
+# even 1 - beta1 (`beta1_rest`) is a scalar: written in the loop it would be computed in double.
+#
+# Pointers are `restrict`, so that loops vectorise: the engine has refused overlapping arrays before it calls.
+
+from cpython.pycapsule cimport PyCapsule_New
+from libc.math cimport sqrt, sqrtf
+
+ctypedef fused real:
+    float
+    double
+
+
+cdef inline real root(real x) noexcept nogil:
+    if real is float:
+        return sqrtf(x)
+    else:
+        return sqrt(x)
+
+
+cdef inline real larger(real x, real y) noexcept nogil:
+    # Gives y when either is NaN: this order compiles to one instruction, and reference.py does the same.
+    return x if x > y else y
+
+
+cdef void sgd(real** buffers, const double* scalars, Py_ssize_t n) noexcept nogil:
+    cdef real *restrict p = buffers[0]
+    cdef const real *restrict g = buffers[1]
+    cdef real s = <real>scalars[0], l2 = <real>scalars[1], keep = <real>scalars[2]
+    cdef real lr = <real>scalars[3]
+    cdef real d
+    cdef Py_ssize_t i
+    for i in range(n):
+        d = s * g[i] + l2 * p[i]
+        p[i] = keep * p[i] - lr * d
+
+
+cdef void sgd_momentum(real** buffers, const double* scalars, Py_ssize_t n) noexcept nogil:
+    cdef real *restrict p = buffers[0]
+    cdef const real *restrict g = buffers[1]
+    cdef real *restrict b = buffers[2]
+    cdef real s = <real>scalars[0], l2 = <real>scalars[1], keep = <real>scalars[2]
+    cdef real gain = <real>scalars[3], rate = <real>scalars[4], mu = <real>scalars[5]
+    cdef real d
+    cdef Py_ssize_t i
+    for i in range(n):
+        d = s * g[i] + l2 * p[i]
+        b[i] = mu * b[i] + gain * d
+        p[i] = keep * p[i] - rate * b[i]
+
+
+cdef void sgd_nesterov(real** buffers, const double* scalars, Py_ssize_t n) noexcept nogil:
+    cdef real *restrict p = buffers[0]
+    cdef const real *restrict g = buffers[1]
+    cdef real *restrict b = buffers[2]
+    cdef real s = <real>scalars[0], l2 = <real>scalars[1], keep = <real>scalars[2]
+    cdef real gain = <real>scalars[3], rate = <real>scalars[4], mu = <real>scalars[5]
+    cdef real d
+    cdef Py_ssize_t i
+    for i in range(n):
+        d = s * g[i] + l2 * p[i]
+        b[i] = mu * b[i] + gain * d
+        p[i] = keep * p[i] - rate * (gain * d + mu * b[i])
+
+
+cdef void adagrad(real** buffers, const double* scalars, Py_ssize_t n) noexcept nogil:
+    cdef real *restrict p = buffers[0]
+    cdef const real *restrict g = buffers[1]
+    cdef real *restrict sum = buffers[2]
+    cdef real s = <real>scalars[0], l2 = <real>scalars[1], keep = <real>scalars[2]
+    cdef real clr = <real>scalars[3], e_in = <real>scalars[4], e_out = <real>scalars[5]
+    cdef real d
+    cdef Py_ssize_t i
+    for i in range(n):
+        d = s * g[i] + l2 * p[i]
+        sum[i] = sum[i] + d * d
+        p[i] = keep * p[i] - clr * d / (root(sum[i] + e_in) + e_out)
+
+
+cdef void adadelta(real** buffers, const double* scalars, Py_ssize_t n) noexcept nogil:
+    cdef real *restrict p = buffers[0]
+    cdef const real *restrict g = buffers[1]
+    cdef real *restrict q = buffers[2]
+    cdef real *restrict a = buffers[3]
+    cdef real s = <real>scalars[0], l2 = <real>scalars[1], keep = <real>scalars[2]
+    cdef real lr = <real>scalars[3], rho = <real>scalars[4], rho_rest = <real>scalars[5]
+    cdef real eps = <real>scalars[6]
+    cdef real d, x
+    cdef Py_ssize_t i
+    for i in range(n):
+        d = s * g[i] + l2 * p[i]
+        q[i] = rho * q[i] + rho_rest * d * d
+        x = root(a[i] + eps) / root(q[i] + eps) * d
+        a[i] = rho * a[i] + rho_rest * x * x
+        p[i] = keep * p[i] - lr * x
+
+
+cdef void rmsprop(real** buffers, const double* scalars, Py_ssize_t n) noexcept nogil:
+    cdef real *restrict p = buffers[0]
+    cdef const real *restrict g = buffers[1]
+    cdef real *restrict q = buffers[2]
+    cdef real s = <real>scalars[0], l2 = <real>scalars[1], keep = <real>scalars[2]
+    cdef real lr = <real>scalars[3], alpha = <real>scalars[4], alpha_rest = <real>scalars[5]
+    cdef real e_in = <real>scalars[6], e_out = <real>scalars[7]
+    cdef real d, r
+    cdef Py_ssize_t i
+    for i in range(n):
+        d = s * g[i] + l2 * p[i]
+        q[i] = alpha * q[i] + alpha_rest * d * d
+        r = d / (root(q[i] + e_in) + e_out)
+        p[i] = keep * p[i] - lr * r
+
+
+cdef void rmsprop_centered(real** buffers, const double* scalars, Py_ssize_t n) noexcept nogil:
+    cdef real *restrict p = buffers[0]
+    cdef const real *restrict g = buffers[1]
+    cdef real *restrict q = buffers[2]
+    cdef real *restrict a = buffers[3]
+    cdef real s = <real>scalars[0], l2 = <real>scalars[1], keep = <real>scalars[2]
+    cdef real lr = <real>scalars[3], alpha = <real>scalars[4], alpha_rest = <real>scalars[5]
+    cdef real e_in = <real>scalars[6], e_out = <real>scalars[7]
+    cdef real d, r
+    cdef Py_ssize_t i
+    for i in range(n):
+        d = s * g[i] + l2 * p[i]
+        q[i] = alpha * q[i] + alpha_rest * d * d
+        a[i] = alpha * a[i] + alpha_rest * d
+        r = d / (root(larger(<real>0, q[i] - a[i] * a[i]) + e_in) + e_out)
+        p[i] = keep * p[i] - lr * r
+
+
+cdef void rmsprop_momentum(real** buffers, const double* scalars, Py_ssize_t n) noexcept nogil:
+    cdef real *restrict p = buffers[0]
+    cdef const real *restrict g = buffers[1]
+    cdef real *restrict q = buffers[2]
+    cdef real *restrict b = buffers[3]
+    cdef real s = <real>scalars[0], l2 = <real>scalars[1], keep = <real>scalars[2]
+    cdef real gain = <real>scalars[3], rate = <real>scalars[4]
+    cdef real alpha = <real>scalars[5], alpha_rest = <real>scalars[6]
+    cdef real e_in = <real>scalars[7], e_out = <real>scalars[8], mu = <real>scalars[9]
+    cdef real d, r
+    cdef Py_ssize_t i
+    for i in range(n):
+        d = s * g[i] + l2 * p[i]
+        q[i] = alpha * q[i] + alpha_rest * d * d
+        r = d / (root(q[i] + e_in) + e_out)
+        b[i] = mu * b[i] + gain * r
+        p[i] = keep * p[i] - rate * b[i]
+
+
+cdef void rmsprop_centered_momentum(real** buffers, const double* scalars, Py_ssize_t n) noexcept nogil:
+    cdef real *restrict p = buffers[0]
+    cdef const real *restrict g = buffers[1]
+    cdef real *restrict q = buffers[2]
+    cdef real *restrict a = buffers[3]
+    cdef real *restrict b = buffers[4]
+    cdef real s = <real>scalars[0], l2 = <real>scalars[1], keep = <real>scalars[2]
+    cdef real gain = <real>scalars[3], rate = <real>scalars[4]
+    cdef real alpha = <real>scalars[5], alpha_rest = <real>scalars[6]
+    cdef real e_in = <real>scalars[7], e_out = <real>scalars[8], mu = <real>scalars[9]
+    cdef real d, r
+    cdef Py_ssize_t i
+    for i in range(n):
+        d = s * g[i] + l2 * p[i]
+        q[i] = alpha * q[i] + alpha_rest * d * d
+        a[i] = alpha * a[i] + alpha_rest * d
+        r = d / (root(larger(<real>0, q[i] - a[i] * a[i]) + e_in) + e_out)
+        b[i] = mu * b[i] + gain * r
+        p[i] = keep * p[i] - rate * b[i]
+
+
+cdef void adam(real** buffers, const double* scalars, Py_ssize_t n) noexcept nogil:
+    cdef real *restrict p = buffers[0]
+    cdef const real *restrict g = buffers[1]
+    cdef real *restrict m = buffers[2]
+    cdef real *restrict v = buffers[3]
+    cdef real s = <real>scalars[0], l2 = <real>scalars[1], keep = <real>scalars[2]
+    cdef real a = <real>scalars[3], b = <real>scalars[4]
+    cdef real beta1 = <real>scalars[5], beta1_rest = <real>scalars[6]
+    cdef real beta2 = <real>scalars[7], beta2_rest = <real>scalars[8]
+    cdef real e_in = <real>scalars[9], e_out = <real>scalars[10]
+    cdef real d
+    cdef Py_ssize_t i
+    for i in range(n):
+        d = s * g[i] + l2 * p[i]
+        m[i] = beta1 * m[i] + beta1_rest * d
+        v[i] = beta2 * v[i] + beta2_rest * d * d
+        p[i] = keep * p[i] - a * m[i] / (root(v[i] * b + e_in) + e_out)
+
+
+cdef void amsgrad(real** buffers, const double* scalars, Py_ssize_t n) noexcept nogil:
+    cdef real *restrict p = buffers[0]
+    cdef const real *restrict g = buffers[1]
+    cdef real *restrict m = buffers[2]
+    cdef real *restrict v = buffers[3]
+    cdef real *restrict h = buffers[4]
+    cdef real s = <real>scalars[0], l2 = <real>scalars[1], keep = <real>scalars[2]
+    cdef real a = <real>scalars[3], b = <real>scalars[4]
+    cdef real beta1 = <real>scalars[5], beta1_rest = <real>scalars[6]
+    cdef real beta2 = <real>scalars[7], beta2_rest = <real>scalars[8]
+    cdef real e_in = <real>scalars[9], e_out = <real>scalars[10]
+    cdef real d
+    cdef Py_ssize_t i
+    for i in range(n):
+        d = s * g[i] + l2 * p[i]
+        m[i] = beta1 * m[i] + beta1_rest * d
+        v[i] = beta2 * v[i] + beta2_rest * d * d
+        h[i] = larger(h[i], v[i])
+        p[i] = keep * p[i] - a * m[i] / (root(h[i] * b + e_in) + e_out)
+
+
+# The plain streaming loops: the memory traffic of a rule with 0 to 3 state arrays and next to no arithmetic.
+# They are the limit that benchmarks measure the rules against.
+
+cdef void stream0(real** buffers, const double* scalars, Py_ssize_t n) noexcept nogil:
+    cdef real *restrict p = buffers[0]
+    cdef const real *restrict g = buffers[1]
+    cdef Py_ssize_t i
+    for i in range(n):
+        p[i] = p[i] + g[i]
+
+
+cdef void stream1(real** buffers, const double* scalars, Py_ssize_t n) noexcept nogil:
+    cdef real *restrict p = buffers[0]
+    cdef const real *restrict g = buffers[1]
+    cdef real *restrict x = buffers[2]
+    cdef Py_ssize_t i
+    for i in range(n):
+        p[i] = p[i] + g[i]
+        x[i] = x[i] + g[i]
+
+
+cdef void stream2(real** buffers, const double* scalars, Py_ssize_t n) noexcept nogil:
+    cdef real *restrict p = buffers[0]
+    cdef const real *restrict g = buffers[1]
+    cdef real *restrict x = buffers[2]
+    cdef real *restrict y = buffers[3]
+    cdef Py_ssize_t i
+    for i in range(n):
+        p[i] = p[i] + g[i]
+        x[i] = x[i] + g[i]
+        y[i] = y[i] + g[i]
+
+
+cdef void stream3(real** buffers, const double* scalars, Py_ssize_t n) noexcept nogil:
+    cdef real *restrict p = buffers[0]
+    cdef const real *restrict g = buffers[1]
+    cdef real *restrict x = buffers[2]
+    cdef real *restrict y = buffers[3]
+    cdef real *restrict z = buffers[4]
+    cdef Py_ssize_t i
+    for i in range(n):
+        p[i] = p[i] + g[i]
+        x[i] = x[i] + g[i]
+        y[i] = y[i] + g[i]
+        z[i] = z[i] + g[i]
+
+
+cdef object both(void* float32, void* float64):
+    # The engine asks for a capsule by its name, so that a kernel can never meet buffers of the other type.
+    return (PyCapsule_New(float32, "fastopt float32 kernel", NULL),
+            PyCapsule_New(float64, "fastopt float64 kernel", NULL))
+
+
+# The name of each kernel: its pointers for float32 and float64.
+KERNELS = {
+    "sgd": both(<void*>sgd[float], <void*>sgd[double]),
+    "sgd_momentum": both(<void*>sgd_momentum[float], <void*>sgd_momentum[double]),
+    "sgd_nesterov": both(<void*>sgd_nesterov[float], <void*>sgd_nesterov[double]),
+    "adagrad": both(<void*>adagrad[float], <void*>adagrad[double]),
+    "adadelta": both(<void*>adadelta[float], <void*>adadelta[double]),
+    "rmsprop": both(<void*>rmsprop[float], <void*>rmsprop[double]),
+    "rmsprop_centered": both(<void*>rmsprop_centered[float], <void*>rmsprop_centered[double]),
+    "rmsprop_momentum": both(<void*>rmsprop_momentum[float], <void*>rmsprop_momentum[double]),
+    "rmsprop_centered_momentum":
+        both(<void*>rmsprop_centered_momentum[float], <void*>rmsprop_centered_momentum[double]),
+    "adam": both(<void*>adam[float], <void*>adam[double]),
+    "amsgrad": both(<void*>amsgrad[float], <void*>amsgrad[double]),
+    "stream0": both(<void*>stream0[float], <void*>stream0[double]),
+    "stream1": both(<void*>stream1[float], <void*>stream1[double]),
+    "stream2": both(<void*>stream2[float], <void*>stream2[double]),
+    "stream3": both(<void*>stream3[float], <void*>stream3[double]),
+}

@@ -1,0 +1,150 @@
+"""The engine in NumPy: what one step does, written to be read. Its compiled twin is _core/engine.pyx.
+
+A step has two halves. The first checks everything and computes all scalars, and may raise; the second writes, and
+cannot fail. An engine knows parameters, gradients and formulas, but no rule by its name.
+"""
+
+import math
+from collections.abc import Callable, Iterable, Mapping
+from numbers import Real
+from typing import NamedTuple
+
+import numpy as np
+
+from fastopt.options import nearest
+
+
+class Formula(NamedTuple):
+    """What a parameter group's options come to: a kernel, and the scalars it takes at each step.
+
+    A kernel's scalars are ``s, l2, keep``, then ``moving(t, lr)``, then ``fixed``.
+    """
+
+    kernel: str
+    s: float
+    l2: float
+    decay: float  # keep = 1 - lr*decay
+    lr: float | Callable
+    moving: Callable
+    fixed: tuple
+
+
+def in_order(grads, parameters):
+    """The gradients as a list in the order of the parameters, from any of the forms that ``step`` takes."""
+    count = len(parameters)
+    if isinstance(grads, np.ndarray):
+        if count != 1:
+            raise ValueError(f"grads: one array was given for {count} parameters; pass a sequence or a mapping of names")
+        return [grads]
+    if isinstance(grads, Mapping):
+        return _by_name(grads, parameters)
+    if not isinstance(grads, Iterable) or isinstance(grads, str | bytes | set | frozenset):
+        raise TypeError(
+            f"grads: expected an array, a sequence of arrays or a mapping of names to arrays, "
+            f"found {type(grads).__name__}"
+        )
+    grads = list(grads)
+    if len(grads) != count:
+        raise ValueError(
+            f"grads: {len(grads)} gradients were given for {count} parameters; "
+            f"pass one for each, None for those to skip"
+        )
+    return grads
+
+
+def _by_name(grads, parameters):
+    names = dict.fromkeys(parameter.name for parameter in parameters)
+    if None in names:
+        raise TypeError("grads: the parameters have no names, so their gradients come as a sequence, not as a mapping")
+    for name in grads:
+        if name not in names:
+            raise ValueError(f"grads: there is no parameter {name!r}{nearest(name, names)}")
+    for name in names:
+        if name not in grads:
+            raise ValueError(f"grads: no gradient for parameter {name!r}; give None to skip it")
+    return [grads[name] for name in names]
+
+
+def learning_rate(lr, t):
+    """The learning rate of update ``t``, checked: ``lr`` itself, or what it returns when it is a function."""
+    if not callable(lr):
+        return lr
+    value = lr(t)
+    if not isinstance(value, Real) or isinstance(value, bool):
+        raise TypeError(f"lr: the function returned {value!r} for step {t}; it must return a number")
+    value = float(value)
+    if not (math.isfinite(value) and value >= 0):
+        raise ValueError(f"lr: the function returned {value!r} for step {t}; it must be finite and not negative")
+    return value
+
+
+class Engine:
+    """Runs the steps of one optimizer.
+
+    Parameters
+    ----------
+    kernels : mapping of str to callable
+        The kernels of a backend by name.
+    parameters : list of Parameter
+    memory : Memory
+        Where the parameters and their state lie.
+    steps : ndarray of int64
+        The step count of each parameter; the engine counts in it.
+    formulas : list of Formula
+        One for each parameter group.
+    """
+
+    def __init__(self, kernels, parameters, memory, steps, formulas):
+        self._kernels = kernels
+        self._parameters = parameters
+        self._memory = memory
+        self._steps = steps
+        self._formulas = formulas
+        self._running = False
+
+    def check_idle(self):
+        """Raise in the middle of a step."""
+        if self._running:
+            raise RuntimeError("this optimizer is in the middle of a step, in another thread or further up this call")
+
+    def set_formula(self, index, formula):
+        self.check_idle()
+        self._formulas[index] = formula
+
+    def step(self, grads):
+        self.check_idle()
+        self._running = True
+        try:
+            grads = in_order(grads, self._parameters)
+            active = [i for i, g in enumerate(grads) if g is not None]
+            # Learning rates are the caller's code, which may do anything: so they come before the checks.
+            scalars = self._scalars(active)
+            gradients = []
+            for i in active:
+                self._parameters[i].check_unchanged()
+                gradients.append(self._parameters[i].admit(grads[i], self._memory))
+            # Nothing has been written until here, and nothing can fail from here on.
+            with np.errstate(all="ignore"):
+                for i, g, values in zip(active, gradients, scalars, strict=True):
+                    parameter = self._parameters[i]
+                    p = parameter.flat
+                    kernel = self._kernels[self._formulas[parameter.group].kernel]
+                    kernel(p, g, *parameter.state_flats, *map(p.dtype.type, values))
+                    self._steps[i] += 1
+        finally:
+            self._running = False
+
+    def _scalars(self, active):
+        """The scalars of each active parameter; those of one group with one step count are computed once."""
+        known = {}
+        scalars = []
+        for i in active:
+            group = self._parameters[i].group
+            t = int(self._steps[i]) + 1
+            if (group, t) not in known:
+                formula = self._formulas[group]
+                lr = learning_rate(formula.lr, t)
+                keep = 1 - lr * formula.decay
+                known[group, t] = (formula.s, formula.l2, keep, *formula.moving(t, lr), *formula.fixed)
+            scalars.append(known[group, t])
+        return scalars

@@ -1,0 +1,348 @@
+"""The optimizer: parameter groups, state, `step`, and taking both out and in again. It knows no rule by its name."""
+
+import inspect
+import textwrap
+from collections import Counter
+from collections.abc import Mapping
+from numbers import Integral
+
+import numpy as np
+
+from fastopt import options
+from fastopt.backend import get_backend
+from fastopt.engine import Formula
+from fastopt.groups import ParamGroup, State, known
+from fastopt.options import nearest
+from fastopt.parameters import Memory, Parameter, group_dict, group_dicts
+
+# What the docstrings of all rules share; each text stands in them as its name in braces.
+_DOCS = {
+    "params": """\
+params : ndarray, iterable of ndarray, mapping of str to ndarray, iterable of (str, ndarray), or iterable of dict
+    The parameters, updated in place: float32 or float64 arrays of any shape, C- or F-contiguous, aligned, native
+    byte order, writeable, no two sharing memory. Dicts are parameter groups: ``"params"`` in any of the other
+    forms, beside the options that differ in the group.""",
+    "lr": """\
+    The learning rate, not negative; or a function that gives it for ``t``, the parameter's step count, which is 1
+    at its first update.""",
+    "decay": """\
+    Not negative. Coupled (L2) decay adds its product with the parameter to the gradient: ``l2 = weight_decay``,
+    ``keep = 1``. Decoupled decay shrinks the parameter: ``l2 = 0``, ``keep = 1 - lr*weight_decay``.""",
+    "common": """\
+maximize : bool, default False
+    Ascend: ``s = -1``. Else ``s = 1``.
+decoupled_weight_decay : bool
+    Whether `weight_decay` is decoupled; False but for AdamW.
+backend : str, optional
+    One of `fastopt.backends()`. By default the first of them, or the one that FASTOPT_BACKEND names.""",
+    "raises": """\
+TypeError
+    A parameter or an option has a wrong kind or dtype, or an option is unknown.
+ValueError
+    A parameter's layout cannot be used, two parameters share memory, an option is out of its range, or the
+    backend is not available here.""",
+}
+
+
+class Optimizer:
+    """The base of all rules: it owns the parameter groups and the state, and takes the steps.
+
+    A rule is a subclass. Its ``__init__`` names its options with their defaults. The rest is four methods of the
+    class, each given the options ``o`` of a group, and one dict:
+
+    - ``states(o)``: names and initial values of the state arrays, in the order in which the kernel takes them;
+    - ``kernel(o)``: the name of the kernel;
+    - ``scalars(o)``: the kernel's scalars behind ``s, l2, keep``: a function of ``(t, lr)`` that gives the tuple
+      of those that move with the step, and the tuple of those that stay;
+    - ``check(o)``: refuses what only several options together show to be wrong;
+    - ``checks``: the check of each option that is the rule's own.
+
+    Attributes
+    ----------
+    param_groups : tuple of mappings
+        Live: setting an option of a group acts at the next step.
+    state : tuple of mappings
+        For each parameter its ``"step"`` count and its state arrays, by the names that PyTorch uses.
+    backend : str
+    """
+
+    checks = {}
+    _common_checks = {
+        "lr": options.rate,
+        "weight_decay": options.number,
+        "maximize": options.flag,
+        "decoupled_weight_decay": options.flag,
+    }
+
+    def __init_subclass__(cls, **kwargs):
+        super().__init_subclass__(**kwargs)
+        for name, text in _DOCS.items():
+            if cls.__doc__:
+                cls.__doc__ = cls.__doc__.replace(f"    {{{name}}}\n", textwrap.indent(text, "    ") + "\n")
+
+    def __new__(cls, *args, **kwargs):
+        # Python's own error for an unknown keyword would not name the nearest one.
+        signature = inspect.signature(cls.__init__).parameters
+        if not any(parameter.kind is parameter.VAR_KEYWORD for parameter in signature.values()):
+            for name in kwargs:
+                if name not in signature:
+                    raise TypeError(f"{cls.__name__}: unknown option {name!r}{nearest(name, list(signature)[2:])}")
+        return super().__new__(cls)
+
+    def __init__(self, params, *, backend=None, **defaults):
+        self._set_backend(backend)
+        self._defaults = self.checked(defaults)
+        self._parameters, self._groups, self._steps = [], [], np.zeros(0, dtype=np.int64)
+        self._extend(group_dicts(params))
+
+    # What a rule is
+
+    @staticmethod
+    def check(o):
+        pass
+
+    @classmethod
+    def checked(cls, o):
+        """Options as the rule uses them, each checked by itself and then all together."""
+        checks = cls._common_checks | cls.checks
+        o = {name: checks[name](name, value) for name, value in o.items()}
+        cls.check(o)
+        return o
+
+    @classmethod
+    def formula(cls, o):
+        """What checked options come to."""
+        moving, fixed = cls.scalars(o)
+        decay, decoupled = o["weight_decay"], o["decoupled_weight_decay"]
+        return Formula(
+            kernel=cls.kernel(o),
+            s=-1.0 if o["maximize"] else 1.0,
+            l2=0.0 if decoupled else decay,
+            decay=decay if decoupled else 0.0,
+            lr=o["lr"],
+            moving=moving,
+            fixed=fixed,
+        )
+
+    # Steps
+
+    def step(self, grads):
+        """Update all parameters once, in place.
+
+        Parameters
+        ----------
+        grads : ndarray, iterable of ndarray, or mapping of str to ndarray
+            The gradients, in the order of the parameters or by their names; a single array where there is one
+            parameter. Each has its parameter's shape and dtype, and any strides. None skips a parameter with its
+            state and its step count.
+
+        Raises
+        ------
+        TypeError
+            A gradient has a wrong kind or dtype, or the learning rate's function returned no number.
+        ValueError
+            A gradient has a wrong shape, is missing, belongs to no parameter, is not aligned or shares memory with
+            a parameter or its state; a parameter was resized or made read-only; or the learning rate's function
+            returned a negative or non-finite number.
+        RuntimeError
+            The optimizer is stepping already.
+
+        Notes
+        -----
+        All of it is checked before anything is written: a step happens whole or not at all.
+        """
+        self._engine.step(grads)
+
+    # Groups and state
+
+    @property
+    def param_groups(self):
+        return tuple(self._groups)
+
+    @property
+    def state(self):
+        return tuple(State(parameter, self._steps) for parameter in self._parameters)
+
+    @property
+    def backend(self):
+        return self._backend.name
+
+    def add_param_group(self, group):
+        """Append a group of parameters, with a state of their own.
+
+        Parameters
+        ----------
+        group : mapping
+            ``"params"`` in any form that the constructor takes but that of groups, and the options in which the
+            group differs from the optimizer's defaults.
+
+        Raises
+        ------
+        TypeError, ValueError
+            As the constructor does; nothing has changed then.
+        """
+        self._engine.check_idle()
+        self._extend([group_dict(group)])
+
+    def state_dict(self):
+        """A snapshot of state and options, laid out as PyTorch's.
+
+        Returns
+        -------
+        dict
+            ``"state"``: for each parameter's index its ``"step"`` and copies of its state arrays.
+            ``"param_groups"``: for each group its options, with the indices of its parameters as ``"params"``.
+        """
+        self._engine.check_idle()
+        state = {
+            index: {name: value if name == "step" else value.copy(order="K") for name, value in entries.items()}
+            for index, entries in enumerate(self.state)
+        }
+        indices = iter(state)
+        groups = [{**group, "params": [next(indices) for _ in group["params"]]} for group in self._groups]
+        return {"state": state, "param_groups": groups}
+
+    def load_state_dict(self, state_dict):
+        """Take over the state and the options of a `state_dict`. The parameters themselves are not in it.
+
+        Parameters
+        ----------
+        state_dict : mapping
+            From an optimizer with the same rule, and parameters of the same shapes and dtypes in the same groups.
+
+        Raises
+        ------
+        TypeError
+            An entry has a wrong kind or dtype.
+        ValueError
+            An entry is missing, unknown, out of range, or has a wrong shape. In each case nothing has changed.
+        """
+        self._engine.check_idle()
+        state, groups = _entries("state_dict", state_dict, ("state", "param_groups"))
+        if not isinstance(groups, list | tuple) or len(groups) != len(self._groups):
+            raise ValueError(f"state_dict['param_groups']: expected a list of {len(self._groups)} groups")
+        loaded_options, keys = [], []
+        for index, (mine, loaded) in enumerate(zip(self._groups, groups, strict=True)):
+            label = f"state_dict['param_groups'][{index}]"
+            loaded = dict(zip(mine, _entries(label, loaded, mine), strict=True))
+            members = loaded.pop("params")
+            if not isinstance(members, list | tuple) or len(members) != len(mine["params"]):
+                raise ValueError(f"{label}['params']: expected a list of {len(mine['params'])} parameters")
+            if not all(isinstance(key, Integral) for key in members):
+                raise TypeError(f"{label}['params']: expected the integers under which 'state' has their entries")
+            keys += members
+            if loaded.pop("param_names", None) != mine.get("param_names"):
+                raise ValueError(f"{label}['param_names']: expected {mine['param_names']!r}")
+            loaded_options.append(self.checked(loaded))
+            if list(self.states(loaded_options[-1])) != list(self.states(mine)):
+                raise ValueError(f"{label}: its options need other state arrays than this optimizer has")
+        blocks = _entries("state_dict['state']", state, keys)
+        loaded_state = []
+        for parameter, block in zip(self._parameters, blocks, strict=True):
+            label = f"state_dict['state']: {parameter.label}"
+            step, *arrays = _entries(label, block, ("step", *parameter.state))
+            if not isinstance(step, Integral) or isinstance(step, bool):
+                raise TypeError(f"{label}: 'step': expected an int, found {type(step).__name__}")
+            if step < 0:
+                raise ValueError(f"{label}: 'step': {step} was given; it must not be negative")
+            for name, array in zip(parameter.state, arrays, strict=True):
+                _check_state(f"{label}: {name!r}", array, parameter.state[name])
+            # Copied, because the arrays may be this optimizer's own in another order.
+            loaded_state.append((int(step), [array.copy(order="K") for array in arrays]))
+
+        for group, loaded in zip(self._groups, loaded_options, strict=True):
+            group.assign(loaded)
+        self._set_state(loaded_state)
+
+    def __getstate__(self):
+        built = {"_parameters", "_groups", "_steps", "_engine", "_memory", "_backend"}
+        kept = {name: value for name, value in self.__dict__.items() if name not in built}
+        state = [(entries["step"], list(entries.values())[1:]) for entries in self.state]
+        return {"kept": kept, "groups": [dict(group) for group in self._groups], "state": state}
+
+    def __setstate__(self, pickled):
+        self.__dict__.update(pickled["kept"])
+        self._set_backend(self._forced)
+        self._parameters, self._groups, self._steps = [], [], np.zeros(0, dtype=np.int64)
+        self._extend(pickled["groups"])
+        self._set_state(pickled["state"])
+
+    def __repr__(self):
+        lines = [f"{type(self).__name__} ({len(self._parameters)} parameters, backend {self.backend!r})"]
+        for index, group in enumerate(self._groups):
+            listed = ", ".join(f"{name}={value!r}" for name, value in group.items() if not name.startswith("param"))
+            lines.append(f"  group {index} ({len(group['params'])} parameters): {listed}")
+        return "\n".join(lines)
+
+    # Building
+
+    def _set_backend(self, name):
+        self._forced = name
+        self._backend = get_backend(name)
+
+    def _extend(self, dicts):
+        """Append groups, given as dicts from `group_dict`. Nothing of the optimizer changes until all is checked."""
+        parameters, groups = list(self._parameters), list(self._groups)
+        for o in dicts:
+            arrays, names = o.pop("params"), o.pop("param_names", None)
+            o = self.checked(self._defaults | known(o, self._defaults, type(self)))
+            for name, array in zip(names or [None] * len(arrays), arrays, strict=True):
+                parameters.append(Parameter(name, len(parameters), len(groups), array))
+                parameters[-1].add_state(self.states(o))
+            members = {"params": tuple(arrays)} | ({"param_names": tuple(names)} if names else {})
+            groups.append(ParamGroup(type(self), len(groups), members, o))
+        _check_names(parameters)
+        memory = Memory(parameters)
+        steps = np.zeros(len(parameters), dtype=np.int64)
+        steps[: len(self._steps)] = self._steps
+        formulas = [group.formula for group in groups]
+        engine = self._backend.engine(self._backend.kernels, parameters, memory, steps, formulas)
+
+        self._parameters, self._groups, self._memory, self._steps, self._engine = (
+            parameters,
+            groups,
+            memory,
+            steps,
+            engine,
+        )
+        for group in groups:
+            group.attach(engine)
+
+    def _set_state(self, state):
+        for index, (parameter, (step, arrays)) in enumerate(zip(self._parameters, state, strict=True)):
+            self._steps[index] = step
+            for mine, array in zip(parameter.state.values(), arrays, strict=True):
+                mine[...] = array
+
+
+def _check_names(parameters):
+    counts = Counter(parameter.name for parameter in parameters)
+    unnamed = counts.pop(None, 0)
+    if unnamed and counts:
+        raise ValueError("params: some groups have names and some have not; name all parameters or none")
+    for name, count in counts.items():
+        if count > 1:
+            raise ValueError(f"params: the name {name!r} is given to {count} parameters")
+
+
+def _entries(label, mapping, expected):
+    """The values of a mapping in the order of the keys that it must have, no more and no fewer."""
+    expected = list(expected)
+    if not isinstance(mapping, Mapping):
+        raise TypeError(f"{label}: expected a dict, found {type(mapping).__name__}")
+    missing = [key for key in expected if key not in mapping]
+    if missing:
+        raise ValueError(f"{label}: {missing[0]!r} is missing")
+    extra = [key for key in mapping if key not in expected]
+    if extra:
+        raise ValueError(f"{label}: unknown entry {extra[0]!r}{nearest(extra[0], expected)}")
+    return [mapping[key] for key in expected]
+
+
+def _check_state(label, array, mine):
+    if not isinstance(array, np.ndarray):
+        raise TypeError(f"{label}: expected an array, found {type(array).__name__}")
+    if array.dtype != mine.dtype:
+        raise TypeError(f"{label}: expected {mine.dtype}, found {array.dtype}")
+    if array.shape != mine.shape:
+        raise ValueError(f"{label}: expected shape {mine.shape}, found {array.shape}")

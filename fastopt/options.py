@@ -1,0 +1,63 @@
+"""The checks of options: each gives the value as the rules use it, or raises an error that names the option."""
+
+import difflib
+import math
+from numbers import Real
+
+import numpy as np
+
+
+def nearest(name, known):
+    """A hint for an error message: the known name that is nearest to an unknown one, if any is near."""
+    matches = difflib.get_close_matches(str(name), [str(name) for name in known], n=1)
+    return f"; did you mean {matches[0]!r}?" if matches else ""
+
+
+def number(name, value, *, below=None):
+    """A finite number that is not negative, as a float; smaller than `below` where that is given."""
+    if not isinstance(value, Real) or isinstance(value, bool):
+        raise TypeError(f"{name}: expected a number, found {value!r}")
+    value = float(value)
+    if not (math.isfinite(value) and value >= 0 and (below is None or value < below)):
+        allowed = "finite and not negative" if below is None else f"in [0, {below})"
+        raise ValueError(f"{name}: {value!r} was given; it must be {allowed}")
+    return value
+
+
+def fraction(name, value):
+    """A number in [0, 1), such as the decay of a moving average."""
+    return number(name, value, below=1)
+
+
+def rate(name, value):
+    """A learning rate: a number, or a function of the step count."""
+    return value if callable(value) else number(name, value)
+
+
+def betas(name, value):
+    """Adam's pair of decays."""
+    try:
+        beta1, beta2 = value
+    except (TypeError, ValueError):
+        raise TypeError(f"{name}: expected a pair of numbers, found {value!r}") from None
+    return fraction(f"{name}[0]", beta1), fraction(f"{name}[1]", beta2)
+
+
+def flag(name, value):
+    """True or False."""
+    if not isinstance(value, bool | np.bool_):
+        raise TypeError(f"{name}: expected True or False, found {value!r}")
+    return bool(value)
+
+
+def choice(*allowed):
+    """One of a few words."""
+
+    def check(name, value):
+        if not isinstance(value, str):
+            raise TypeError(f"{name}: expected one of {', '.join(map(repr, allowed))}, found {value!r}")
+        if value not in allowed:
+            raise ValueError(f"{name}: {value!r} was given; it must be one of {', '.join(map(repr, allowed))}")
+        return value
+
+    return check

@@ -1,0 +1,226 @@
+"""Parameters and their state as arrays: which arrays are accepted, where they lie, and the forms they come in."""
+
+from bisect import bisect_left
+from collections.abc import Iterable, Mapping
+from itertools import pairwise
+
+import numpy as np
+
+DTYPES = (np.dtype(np.float32), np.dtype(np.float64))
+_LINE = 64  # bytes of a cache line
+_PAGE = 4096
+# The state arrays of one parameter start this many bytes further in their page, each than the one before. Were all
+# arrays to start at the same place in a page, their loads and stores would compete for the same cache sets: on a
+# Zen 4 processor that costs AVX-512 a fifth of its speed.
+_STAGGER = 13 * _LINE
+
+
+class Parameter:
+    """One parameter: the caller's array, and the state that its rule keeps for it.
+
+    Parameters
+    ----------
+    name : str or None
+    index : int
+        Its place among all parameters.
+    group : int
+        The index of its group.
+    array : ndarray
+        Updated in place; anything but a float32 or float64 array that can be is refused.
+    """
+
+    def __init__(self, name, index, group, array):
+        self.name = name
+        self.index = index
+        self.label = f"parameter {index if name is None else name!r}"
+        self.group = group
+        self.array = array
+        _check_kind(self.label, array)
+        if array.dtype not in DTYPES:
+            raise TypeError(f"{self.label}: expected float32 or float64, found {_dtype(array.dtype)}; convert it")
+        self._check_writeable()
+        if not array.flags.aligned:
+            raise ValueError(f"{self.label}: the array is not aligned in memory; copy it")
+        if not array.flags.forc:
+            raise ValueError(
+                f"{self.label}: the array is neither C- nor F-contiguous (strides {array.strides}); "
+                f"copy it, or pass the whole array that it is a part of"
+            )
+        # As the array is now: its shape, type and place may be changed behind our back.
+        self.view = array.view(np.ndarray)
+        self.flat = _flat(self.view)
+        self.state = {}
+        self.state_flats = []
+        self._scratch = None
+
+    def add_state(self, initial):
+        """Make the state arrays, given their names and initial values in the kernel's order."""
+        for (name, value), flat in zip(initial.items(), _blocks(self.flat, len(initial)), strict=True):
+            if value:
+                flat.fill(value)
+            self.state_flats.append(flat)
+            self.state[name] = flat.reshape(self.view.shape, order="C" if self.view.flags.c_contiguous else "F")
+
+    def check_unchanged(self):
+        """Raise if the caller has changed the array's place, shape, type or flags since it was given."""
+        array, view = self.array, self.view
+        for what in ("dtype", "shape", "strides"):
+            found, expected = getattr(array, what), getattr(view, what)
+            if found != expected:
+                raise ValueError(
+                    f"{self.label}: its {what} was {expected} and is now {found}; make a new optimizer for it"
+                )
+        if _start(array) != _start(view):
+            raise ValueError(f"{self.label}: its data was moved since it was given; make a new optimizer for it")
+        self._check_writeable()
+
+    def _check_writeable(self):
+        if not self.array.flags.writeable:
+            raise ValueError(f"{self.label}: the array is read-only; pass a writeable one")
+
+    def admit(self, gradient, memory):
+        """The gradient as a flat array in the parameter's order, gathered if need be; or raise if it does not fit."""
+        label, view = f"gradient of {self.label}", self.view
+        _check_kind(label, gradient)
+        if gradient.dtype != view.dtype:
+            raise TypeError(
+                f"{label}: expected {_dtype(view.dtype)} as its parameter, found {_dtype(gradient.dtype)}; convert it"
+            )
+        if gradient.shape != view.shape:
+            raise ValueError(f"{label}: expected shape {view.shape} as its parameter, found {gradient.shape}")
+        if not gradient.flags.aligned:
+            raise ValueError(f"{label}: the array is not aligned in memory; copy it")
+        gradient = gradient.view(np.ndarray)
+        other = memory.shared_with(gradient)
+        if other is not None:
+            raise ValueError(f"{label}: it shares memory with {other}; copy it")
+        order = "c_contiguous" if view.flags.c_contiguous else "f_contiguous"
+        if not getattr(gradient.flags, order):
+            if self._scratch is None:
+                self._scratch = np.empty_like(view)
+            np.copyto(self._scratch, gradient)
+            gradient = self._scratch
+        return _flat(gradient)
+
+
+class Memory:
+    """Where the parameters and their state lie, in order of address. None of them may overlap.
+
+    Attributes
+    ----------
+    starts, ends : list of int
+        The first address of each, and the first one behind it.
+    """
+
+    def __init__(self, parameters):
+        blocks = []
+        for parameter in parameters:
+            blocks.append((parameter.label, parameter.flat))
+            for name, flat in zip(parameter.state, parameter.state_flats, strict=True):
+                blocks.append((f"the state {name!r} of {parameter.label}", flat))
+        blocks = sorted(((_start(flat), label, flat) for label, flat in blocks if flat.size), key=lambda block: block[0])
+        self._labels = [label for _, label, _ in blocks]
+        self._flats = [flat for _, _, flat in blocks]
+        self.starts = [start for start, _, _ in blocks]
+        self.ends = [start + flat.nbytes for start, _, flat in blocks]
+        for i, j in pairwise(range(len(blocks))):
+            if self.starts[j] < self.ends[i]:
+                raise ValueError(f"{self._labels[j]}: it shares memory with {self._labels[i]}; copy one of them")
+
+    def shared_with(self, array):
+        """The label of what shares memory with an array, or None."""
+        low, high = np.lib.array_utils.byte_bounds(array) if hasattr(np.lib, "array_utils") else np.byte_bounds(array)
+        i = bisect_left(self.starts, high) - 1
+        while i >= 0 and self.ends[i] > low:
+            if np.shares_memory(array, self._flats[i]):
+                return self._labels[i]
+            i -= 1
+        return None
+
+
+def group_dicts(params):
+    """``params``, in any of its forms, as group dicts: ``"params"`` a list of arrays, ``"param_names"`` theirs or None.
+
+    A group's other entries are left as they are.
+    """
+    if not isinstance(params, np.ndarray | Mapping):
+        params = _listed("params", params)
+        if params and all(isinstance(item, Mapping) for item in params):
+            return [group_dict(item) for item in params]
+    return [group_dict({"params": params})]
+
+
+def group_dict(group):
+    """One group dict in that form; see `group_dicts`."""
+    if not isinstance(group, Mapping):
+        raise TypeError(f"group: expected a dict with 'params' in it, found {type(group).__name__}")
+    if "params" not in group:
+        raise ValueError("group: it has no 'params'")
+    params, names = group["params"], None
+    if isinstance(params, np.ndarray):
+        params = [params]
+    elif isinstance(params, Mapping):
+        names, params = list(params), list(params.values())
+    else:
+        params = _listed("params", params)
+        if params and all(_is_named(item) for item in params):
+            names, params = [name for name, _ in params], [array for _, array in params]
+    for name in names or ():
+        if not isinstance(name, str):
+            raise TypeError(f"params: expected names that are strings, found {name!r}")
+    return {**group, "params": params, "param_names": names}
+
+
+def _is_named(item):
+    return isinstance(item, tuple) and len(item) == 2 and isinstance(item[0], str)
+
+
+def _listed(what, items):
+    if not isinstance(items, Iterable) or isinstance(items, str | bytes | set | frozenset):
+        raise TypeError(
+            f"{what}: expected an array, a sequence of arrays, a mapping of names to arrays, (name, array) pairs "
+            f"or group dicts, found {type(items).__name__}"
+        )
+    return list(items)
+
+
+def _check_kind(label, array):
+    if isinstance(array, np.ma.MaskedArray):
+        raise TypeError(f"{label}: a masked array's mask would be lost; pass its data or fill it")
+    if not isinstance(array, np.ndarray):
+        raise TypeError(
+            f"{label}: expected a NumPy array, found {type(array).__name__}; convert it, as with np.asarray"
+        )
+
+
+def _dtype(dtype):
+    return f"{dtype.name}" if dtype.isnative else f"byte-swapped {dtype.name}"
+
+
+def _flat(array):
+    """A contiguous array's elements in the order of memory."""
+    return (array if array.flags.c_contiguous else array.T).reshape(-1)
+
+
+def _start(array):
+    return array.__array_interface__["data"][0]
+
+
+def _blocks(flat, count):
+    """``count`` arrays of zeros like ``flat``, at the starts of cache lines, staggered over the page.
+
+    They are views of one block that nobody else holds, so that NumPy refuses to resize them.
+    """
+    size = -(-flat.nbytes // _LINE) * _LINE
+    room = size + (_PAGE if size >= _PAGE else 0)
+    block = np.zeros(count * room + _LINE, dtype=np.uint8)
+    first = position = _start(block)
+    arrays = []
+    for i in range(count):
+        position = -(-position // _LINE) * _LINE
+        if size >= _PAGE:
+            position += ((_start(flat) // _LINE * _LINE + (i + 1) * _STAGGER) - position) % _PAGE
+        begin = position - first
+        arrays.append(block[begin : begin + flat.nbytes].view(flat.dtype))
+        position += size
+    return arrays

@@ -1,0 +1,115 @@
+"""The NumPy twin of every kernel, written to be read.
+
+Each function updates flat arrays in place: the parameter ``p`` and the rule's state, given the gradient ``g`` and
+the rule's scalars, which have the arrays' type. All other backends equal these functions to the last bit, because
+they do the same operations, each rounded once, in the same order.
+
+Common to all rules: ``s`` multiplies the gradient, ``l2`` is the coupled weight decay, ``keep`` is what decoupled
+decay leaves of the parameter, and ``d`` is the effective gradient. A rule's name for a number that complements
+another to 1 ends in ``_rest``: ``beta1_rest`` is ``1 - beta1``, computed in double precision.
+"""
+
+import numpy as np
+
+
+def larger(x, y):
+    """The larger of the two, and ``y`` when either is NaN."""
+    return np.where(x > y, x, y)
+
+
+def sgd(p, g, s, l2, keep, lr):
+    d = s * g + l2 * p
+    p[:] = keep * p - lr * d
+
+
+def sgd_momentum(p, g, b, s, l2, keep, gain, rate, mu):
+    d = s * g + l2 * p
+    b[:] = mu * b + gain * d
+    p[:] = keep * p - rate * b
+
+
+def sgd_nesterov(p, g, b, s, l2, keep, gain, rate, mu):
+    d = s * g + l2 * p
+    b[:] = mu * b + gain * d
+    p[:] = keep * p - rate * (gain * d + mu * b)
+
+
+def adagrad(p, g, sum, s, l2, keep, clr, e_in, e_out):
+    d = s * g + l2 * p
+    sum[:] = sum + d * d
+    p[:] = keep * p - clr * d / (np.sqrt(sum + e_in) + e_out)
+
+
+def adadelta(p, g, q, a, s, l2, keep, lr, rho, rho_rest, eps):
+    d = s * g + l2 * p
+    q[:] = rho * q + rho_rest * d * d
+    x = np.sqrt(a + eps) / np.sqrt(q + eps) * d
+    a[:] = rho * a + rho_rest * x * x
+    p[:] = keep * p - lr * x
+
+
+def rmsprop(p, g, q, s, l2, keep, lr, alpha, alpha_rest, e_in, e_out):
+    d = s * g + l2 * p
+    q[:] = alpha * q + alpha_rest * d * d
+    r = d / (np.sqrt(q + e_in) + e_out)
+    p[:] = keep * p - lr * r
+
+
+def rmsprop_centered(p, g, q, a, s, l2, keep, lr, alpha, alpha_rest, e_in, e_out):
+    d = s * g + l2 * p
+    q[:] = alpha * q + alpha_rest * d * d
+    a[:] = alpha * a + alpha_rest * d
+    w = larger(np.zeros_like(q), q - a * a)
+    r = d / (np.sqrt(w + e_in) + e_out)
+    p[:] = keep * p - lr * r
+
+
+def rmsprop_momentum(p, g, q, b, s, l2, keep, gain, rate, alpha, alpha_rest, e_in, e_out, mu):
+    d = s * g + l2 * p
+    q[:] = alpha * q + alpha_rest * d * d
+    r = d / (np.sqrt(q + e_in) + e_out)
+    b[:] = mu * b + gain * r
+    p[:] = keep * p - rate * b
+
+
+def rmsprop_centered_momentum(p, g, q, a, b, s, l2, keep, gain, rate, alpha, alpha_rest, e_in, e_out, mu):
+    d = s * g + l2 * p
+    q[:] = alpha * q + alpha_rest * d * d
+    a[:] = alpha * a + alpha_rest * d
+    w = larger(np.zeros_like(q), q - a * a)
+    r = d / (np.sqrt(w + e_in) + e_out)
+    b[:] = mu * b + gain * r
+    p[:] = keep * p - rate * b
+
+
+def adam(p, g, m, v, s, l2, keep, a, b, beta1, beta1_rest, beta2, beta2_rest, e_in, e_out):
+    d = s * g + l2 * p
+    m[:] = beta1 * m + beta1_rest * d
+    v[:] = beta2 * v + beta2_rest * d * d
+    p[:] = keep * p - a * m / (np.sqrt(v * b + e_in) + e_out)
+
+
+def amsgrad(p, g, m, v, h, s, l2, keep, a, b, beta1, beta1_rest, beta2, beta2_rest, e_in, e_out):
+    d = s * g + l2 * p
+    m[:] = beta1 * m + beta1_rest * d
+    v[:] = beta2 * v + beta2_rest * d * d
+    h[:] = larger(h, v)
+    p[:] = keep * p - a * m / (np.sqrt(h * b + e_in) + e_out)
+
+
+KERNELS = {
+    kernel.__name__: kernel
+    for kernel in (
+        sgd,
+        sgd_momentum,
+        sgd_nesterov,
+        adagrad,
+        adadelta,
+        rmsprop,
+        rmsprop_centered,
+        rmsprop_momentum,
+        rmsprop_centered_momentum,
+        adam,
+        amsgrad,
+    )
+}
