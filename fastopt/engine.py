@@ -17,7 +17,8 @@ from fastopt.options import nearest
 class Formula(NamedTuple):
     """What a parameter group's options come to: a kernel, and the scalars it takes at each step.
 
-    A kernel's scalars are ``s, l2, keep``, then ``moving(t, lr)``, then ``fixed``.
+    A kernel's scalars are ``s, l2, keep``, then ``moving(t, lr, *c)`` with ``c = 1 - beta**t`` for each ``beta`` in
+    ``corrected``, then ``fixed``.
     """
 
     kernel: str
@@ -25,6 +26,7 @@ class Formula(NamedTuple):
     l2: float
     decay: float  # keep = 1 - lr*decay
     lr: float | Callable
+    corrected: tuple
     moving: Callable
     fixed: tuple
 
@@ -145,6 +147,7 @@ class Engine:
                 formula = self._formulas[group]
                 lr = learning_rate(formula.lr, t)
                 keep = 1 - lr * formula.decay
-                known[group, t] = (formula.s, formula.l2, keep, *formula.moving(t, lr), *formula.fixed)
+                moving = formula.moving(t, lr, *(1 - beta**t for beta in formula.corrected))
+                known[group, t] = (formula.s, formula.l2, keep, *moving, *formula.fixed)
             scalars.append(known[group, t])
         return scalars

@@ -47,13 +47,14 @@ ValueError
 class Optimizer:
     """The base of all rules: it owns the parameter groups and the state, and takes the steps.
 
-    A rule is a subclass. Its ``__init__`` names its options with their defaults. The rest is four methods of the
+    A rule is a subclass. Its ``__init__`` names its options with their defaults. The rest is five methods of the
     class, each given the options ``o`` of a group, and one dict:
 
     - ``states(o)``: names and initial values of the state arrays, in the order in which the kernel takes them;
     - ``kernel(o)``: the name of the kernel;
-    - ``scalars(o)``: the kernel's scalars behind ``s, l2, keep``: a function of ``(t, lr)`` that gives the tuple
-      of those that move with the step, and the tuple of those that stay;
+    - ``corrected(o)``: the decays ``beta`` of those averages whose bias is corrected by ``c = 1 - beta**t``, if any;
+    - ``scalars(o)``: the kernel's scalars behind ``s, l2, keep``: a function of ``(t, lr)`` and those ``c`` that
+      gives the tuple of those that move with the step, and the tuple of those that stay;
     - ``check(o)``: refuses what only several options together show to be wrong;
     - ``checks``: the check of each option that is the rule's own.
 
@@ -98,6 +99,10 @@ class Optimizer:
     # What a rule is
 
     @staticmethod
+    def corrected(o):
+        return ()
+
+    @staticmethod
     def check(o):
         pass
 
@@ -120,6 +125,7 @@ class Optimizer:
             l2=0.0 if decoupled else decay,
             decay=decay if decoupled else 0.0,
             lr=o["lr"],
+            corrected=cls.corrected(o),
             moving=moving,
             fixed=fixed,
         )

@@ -495,26 +495,18 @@ class Adam(Optimizer):
         return "amsgrad" if o["amsgrad"] else "adam"
 
     @staticmethod
+    def corrected(o):
+        # A decay of 0 makes its correction 1 - 0**t an exact 1.
+        return o["betas"] if o["bias_correction"] else (0.0, 0.0)
+
+    @staticmethod
     def scalars(o):
-        # a and b of the update a*m/(sqrt(v*b + e_in) + e_out), which has all placements of eps as special cases.
         beta1, beta2 = o["betas"]
-
-        def outside_or_inside(t, lr):
-            return lr / (1 - beta1**t), 1 / (1 - beta2**t)
-
-        def uncorrected(t, lr):
-            return lr * sqrt(1 - beta2**t) / (1 - beta1**t), 1.0
-
-        def without_correction(t, lr):
-            return lr, 1.0
-
-        if not o["bias_correction"]:
-            moving = without_correction
-        elif o["eps_placement"] == "uncorrected":
-            moving = uncorrected
-        else:
-            moving = outside_or_inside
-        return moving, (beta1, 1 - beta1, beta2, 1 - beta2, *eps_in_and_out(o))
+        averages = (beta1, 1 - beta1, beta2, 1 - beta2, *eps_in_and_out(o))
+        # a and b of the update a*m/(sqrt(v*b + e_in) + e_out), which has all placements of eps as special cases.
+        if o["eps_placement"] == "uncorrected":
+            return lambda t, lr, c1, c2: (lr * sqrt(c2) / c1, 1.0), averages
+        return lambda t, lr, c1, c2: (lr / c1, 1.0 / c2), averages
 
 
 class AdamW(Adam):
@@ -585,4 +577,18 @@ def eps_in_and_out(o):
     return (o["eps"], 0.0) if o["eps_placement"] == "inside" else (0.0, o["eps"])
 
 
-RULES = (SGD, Adagrad, Adadelta, RMSprop, Adam, AdamW)
+# The rules by the names that they are known by, with the options that make them so: every kernel is among them.
+NAMED = {
+    "SGD": (SGD, {}),
+    "Momentum": (SGD, {"momentum": 0.9}),
+    "Nesterov": (SGD, {"momentum": 0.9, "nesterov": True}),
+    "Adagrad": (Adagrad, {}),
+    "Adadelta": (Adadelta, {}),
+    "RMSprop": (RMSprop, {}),
+    "RMSprop, centered": (RMSprop, {"centered": True}),
+    "RMSprop, momentum": (RMSprop, {"momentum": 0.9}),
+    "RMSprop, centered, momentum": (RMSprop, {"centered": True, "momentum": 0.9}),
+    "Adam": (Adam, {}),
+    "AMSGrad": (Adam, {"amsgrad": True}),
+    "AdamW": (AdamW, {}),
+}

@@ -8,6 +8,7 @@ kernels by their pointers only, and no rule by its name.
 cimport numpy as cnp
 from cpython.mem cimport PyMem_Calloc, PyMem_Free
 from cpython.pycapsule cimport PyCapsule_GetPointer
+from libc.math cimport pow
 from libc.stdint cimport int64_t, uintptr_t
 
 import numpy as np
@@ -27,6 +28,7 @@ cdef enum:
     RELEASE_ELEMENTS = 16384
 
 CHUNK = CHUNK_ELEMENTS
+TOO_MANY_SCALARS = "more scalars than the engine holds; raise MOST_SCALARS"
 
 
 cdef struct Tensor:
@@ -46,6 +48,8 @@ cdef class Group:
     cdef Kernel kernels[2]  # float32, float64
     cdef double s, l2, decay
     cdef object lr, moving
+    cdef double corrected[2]
+    cdef int corrected_count
     cdef double fixed[MOST_SCALARS]
     cdef int fixed_count
 
@@ -55,16 +59,27 @@ cdef class Group:
         self.kernels[1] = <Kernel>PyCapsule_GetPointer(double_, "fastopt float64 kernel")
         self.s, self.l2, self.decay = formula.s, formula.l2, formula.decay
         self.lr, self.moving = formula.lr, formula.moving
+        self.corrected_count = len(formula.corrected)
+        if self.corrected_count not in (0, 2):
+            raise ValueError(f"kernel {formula.kernel!r}: the engine corrects none or two averages")
+        for i in range(self.corrected_count):
+            self.corrected[i] = formula.corrected[i]
         self.fixed_count = len(formula.fixed)
-        if self.fixed_count > MOST_SCALARS - 5:
-            raise ValueError(f"kernel {formula.kernel!r}: more scalars than the engine holds; raise MOST_SCALARS")
+        if self.fixed_count > MOST_SCALARS:
+            raise ValueError(f"kernel {formula.kernel!r}: {TOO_MANY_SCALARS}")
         for i in range(self.fixed_count):
             self.fixed[i] = formula.fixed[i]
 
     cdef int scalars(self, int64_t t, double* out) except -1:
         lr = self.lr if type(self.lr) is float else learning_rate(self.lr, t)
-        cdef tuple moving = self.moving(t, lr)
+        cdef tuple moving
         cdef int i, count = 3
+        if self.corrected_count == 0:
+            moving = self.moving(t, lr)
+        else:
+            moving = self.moving(t, lr, 1 - pow(self.corrected[0], <double>t), 1 - pow(self.corrected[1], <double>t))
+        if 3 + len(moving) + self.fixed_count > MOST_SCALARS:
+            raise ValueError(TOO_MANY_SCALARS)
         out[0] = self.s
         out[1] = self.l2
         out[2] = 1 - <double>lr * self.decay

@@ -1,0 +1,130 @@
+"""Makes golden.json: what other libraries' optimizers do, in float64, for each case of tests/cases.py.
+
+Needs torch==2.13.0, keras, optax and jax, besides fastopt; the tests themselves need none of them.
+Run as ``python tests/golden/make.py``.
+"""
+
+import json
+import os
+import sys
+from pathlib import Path
+
+os.environ["KERAS_BACKEND"] = "jax"
+os.environ["JAX_ENABLE_X64"] = "1"
+
+import jax.numpy as jnp
+import keras
+import numpy as np
+import optax
+import torch
+
+HERE = Path(__file__).resolve().parent
+sys.path.insert(0, str(HERE.parent))
+
+from cases import CASES, falling  # noqa: E402
+
+keras.config.set_floatx("float64")
+
+STEPS = 6
+START = [1.5, -0.75, 0.0, 2.25, -3.5, 0.125, 10.0, -1e-3]
+_random = np.random.default_rng(20261120)
+GRADIENTS = np.round(_random.normal(size=(STEPS, len(START))), 3)
+GRADIENTS[:, 2] *= 1e-4  # one element with tiny gradients, and one with large ones
+GRADIENTS[:, 6] *= 1e3
+
+
+def with_torch(rule, *, short=False, **options):
+    """torch.optim: its own weight decay, or a decoupled one put before the step by hand, as AdamW does."""
+    lr = options.pop("lr", None)
+    shrink = options.pop("weight_decay", 0) if options.pop("decoupled_weight_decay", False) else 0
+    p = torch.tensor(START, dtype=torch.float64, requires_grad=True)
+    first = falling(1) if lr is falling else lr
+    optimizer = rule([p], **({} if first is None else {"lr": first}), **options)
+    if short:
+        # From this count on both corrections of the bias are 1.
+        zeros = {name: torch.zeros_like(p) for name in ("exp_avg", "exp_avg_sq")}
+        optimizer.state[p] = {"step": torch.tensor(1e9), **zeros}
+    for t, g in enumerate(GRADIENTS, start=1):
+        group = optimizer.param_groups[0]
+        if lr is falling:
+            group["lr"] = falling(t)
+        with torch.no_grad():
+            p.mul_(1 - group["lr"] * shrink)
+        p.grad = torch.tensor(g)
+        optimizer.step()
+        yield p.detach().numpy().copy()
+
+
+def with_keras(rule, **options):
+    """keras.optimizers."""
+    lr = options.pop("learning_rate")
+    variable = keras.Variable(np.array(START), dtype="float64")
+    optimizer = rule(learning_rate=lr if lr is not falling else falling(1), **options)
+    optimizer.build([variable])
+    for t, g in enumerate(GRADIENTS, start=1):
+        if lr is falling:
+            optimizer.learning_rate.assign(falling(t))
+        optimizer.apply([jnp.array(g)])
+        yield np.array(variable)
+
+
+def with_optax(transform):
+    """A chain of optax's transformations."""
+    p = jnp.array(START)
+    state = transform.init(p)
+    for g in GRADIENTS:
+        updates, state = transform.update(jnp.array(g), state, p)
+        p = optax.apply_updates(p, updates)
+        yield np.array(p)
+
+
+def count_from_one(schedule):
+    """optax counts from 0."""
+    return lambda count: schedule(count + 1)
+
+
+SGD, Adagrad, Adadelta = torch.optim.SGD, torch.optim.Adagrad, torch.optim.Adadelta
+RMSprop, Adam, AdamW = torch.optim.RMSprop, torch.optim.Adam, torch.optim.AdamW
+TORCH = {"SGD": SGD, "Adagrad": Adagrad, "Adadelta": Adadelta, "RMSprop": RMSprop, "Adam": Adam, "AdamW": AdamW}
+
+# The cases that are not a form of PyTorch's.
+OTHERS = {
+    "momentum-velocity": lambda: with_keras(keras.optimizers.SGD, learning_rate=falling, momentum=0.9),
+    "nesterov-velocity": lambda: with_keras(keras.optimizers.SGD, learning_rate=falling, momentum=0.9, nesterov=True),
+    "momentum-ema": lambda: with_optax(
+        optax.chain(optax.ema(0.9, debias=False), optax.scale_by_learning_rate(count_from_one(falling)))
+    ),
+    "adagrad-inside": lambda: with_optax(optax.adagrad(0.1, initial_accumulator_value=0.1, eps=1e-2)),
+    "rmsprop-inside": lambda: with_keras(
+        keras.optimizers.RMSprop, learning_rate=falling, rho=0.9, epsilon=1e-2
+    ),
+    "rmsprop-centered-inside": lambda: with_optax(
+        optax.rmsprop(0.1, decay=0.9, eps=1e-2, centered=True, eps_in_sqrt=True)
+    ),
+    "rmsprop-momentum-velocity": lambda: with_keras(
+        keras.optimizers.RMSprop, learning_rate=falling, rho=0.9, epsilon=1e-2, momentum=0.8
+    ),
+    "rmsprop-centered-momentum-velocity": lambda: with_keras(
+        keras.optimizers.RMSprop, learning_rate=falling, rho=0.9, epsilon=1e-2, momentum=0.8, centered=True
+    ),
+    "adam-uncorrected": lambda: with_keras(keras.optimizers.Adam, learning_rate=falling, epsilon=1e-3),
+    "adam-inside": lambda: with_optax(optax.adam(count_from_one(falling), eps=0.0, eps_root=1e-3)),
+    "adam-short": lambda: with_torch(Adam, lr=0.1, short=True),
+    "amsgrad-uncorrected": lambda: with_keras(
+        keras.optimizers.Adam, learning_rate=0.1, beta_1=0.8, beta_2=0.6, epsilon=1e-3, amsgrad=True
+    ),
+}
+
+
+def main():
+    expected = {}
+    for name, (rule, options) in CASES.items():
+        steps = OTHERS[name]() if name in OTHERS else with_torch(TORCH[rule.__name__], **options)
+        expected[name] = [step.tolist() for step in steps]
+    golden = {"start": START, "gradients": GRADIENTS.tolist(), "expected": expected}
+    text = json.dumps(golden).replace("], [", "],\n[").replace('": [', '":\n[')
+    (HERE / "golden.json").write_text(text + "\n")
+
+
+if __name__ == "__main__":
+    main()
