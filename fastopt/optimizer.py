@@ -242,6 +242,9 @@ class Optimizer:
             loaded_options.append(self.checked(loaded))
             if list(self.states(loaded_options[-1])) != list(self.states(mine)):
                 raise ValueError(f"{label}: its options need other state arrays than this optimizer has")
+        for key, count in Counter(keys).items():
+            if count > 1:
+                raise ValueError(f"state_dict['param_groups']: {key} stands for more than one parameter")
         blocks = _entries("state_dict['state']", state, keys)
         loaded_state = []
         for parameter, block in zip(self._parameters, blocks, strict=True):
@@ -249,8 +252,8 @@ class Optimizer:
             step, *arrays = _entries(label, block, ("step", *parameter.state))
             if not isinstance(step, Integral) or isinstance(step, bool):
                 raise TypeError(f"{label}: 'step': expected an int, found {type(step).__name__}")
-            if step < 0:
-                raise ValueError(f"{label}: 'step': {step} was given; it must not be negative")
+            if not 0 <= step < 2**53:
+                raise ValueError(f"{label}: 'step': {step} was given; it must be in [0, 2**53)")
             for name, array in zip(parameter.state, arrays, strict=True):
                 _check_state(f"{label}: {name!r}", array, parameter.state[name])
             # Copied, because the arrays may be this optimizer's own in another order.
