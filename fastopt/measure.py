@@ -1,0 +1,145 @@
+"""Timing: interleaved in one process, compared in pairs, and the memory limit that a rule is measured against."""
+
+import gc
+from statistics import median
+from time import perf_counter
+
+import numpy as np
+
+from fastopt import options
+from fastopt.optimizer import Optimizer
+from fastopt.rules import NAMED
+
+# Long enough for the clock, short enough that a disturbance spoils few samples.
+_SAMPLE_SECONDS = 100e-6
+
+
+def interleaved(functions, seconds=0.3, rounds=7):
+    """Times functions side by side.
+
+    Parameters
+    ----------
+    functions : list of callables without arguments
+    seconds : float
+        How long to go on, for all of them together.
+    rounds : int
+        How often each is timed at least.
+
+    Returns
+    -------
+    list of list of float
+        For each function its seconds per call, round by round.
+    """
+    counts = []
+    for function in functions:
+        function()
+        start = perf_counter()
+        function()
+        counts.append(max(1, int(_SAMPLE_SECONDS / (perf_counter() - start + 1e-9))))
+    samples = [[] for _ in functions]
+    collects = gc.isenabled()
+    gc.disable()
+    try:
+        end = perf_counter() + seconds
+        while len(samples[0]) < rounds or perf_counter() < end:
+            for function, count, times in zip(functions, counts, samples, strict=True):
+                repeats = range(count)
+                start = perf_counter()
+                for _ in repeats:
+                    function()
+                times.append((perf_counter() - start) / count)
+    finally:
+        if collects:
+            gc.enable()
+    return samples
+
+
+def ratio(slow, fast):
+    """How many times faster the second is: the median over pairs of samples that were taken side by side."""
+    return median(s / f for s, f in zip(slow, fast, strict=True))
+
+
+class Stream(Optimizer):
+    """No rule, but the memory traffic of one: it reads and writes the parameter and `arrays` state arrays.
+
+    ::
+
+        x = x + g    for the parameter and each of the arrays
+    """
+
+    checks = {"arrays": options.number}
+
+    def __init__(self, params, arrays, *, backend=None):
+        off = {"lr": 0, "weight_decay": 0, "maximize": False, "decoupled_weight_decay": False}
+        super().__init__(params, arrays=arrays, **off, backend=backend)
+
+    @staticmethod
+    def states(o):
+        return {f"x{i}": 0.0 for i in range(int(o["arrays"]))}
+
+    @staticmethod
+    def kernel(o):
+        return f"stream{o['arrays']:.0f}"
+
+    @staticmethod
+    def scalars(o):
+        return lambda t, lr: (), ()
+
+
+def problem(n, dtype):
+    """A parameter and a gradient of ``n`` elements: small numbers, so that thousands of steps stay finite."""
+    rng = np.random.default_rng(0)
+    return rng.normal(size=n).astype(dtype), (1e-3 * rng.normal(size=n)).astype(dtype)
+
+
+def bytes_moved(opt):
+    """The bytes that a step has to read and to write: all arrays read, all but the gradient written."""
+    p = opt.param_groups[0]["params"][0]
+    arrays = 1 + len(opt.state[0])  # "step" stands for the gradient
+    return (2 * arrays - 1) * p.nbytes
+
+
+def compare(name, n, dtype=np.float32, backend=None, seconds=0.3):
+    """One rule against the NumPy reference and the streaming loop of the same traffic.
+
+    Parameters
+    ----------
+    name : str
+        A key of `fastopt.rules.NAMED`.
+    n : int
+        Elements.
+    dtype : dtype
+    backend : str, optional
+    seconds : float
+        How long to measure.
+
+    Returns
+    -------
+    dict
+        ``"seconds"`` a step, ``"bandwidth"`` in bytes per second, ``"of_limit"`` as a share of the streaming
+        loop's speed (None on the numpy backend, which has none) and ``"speedup"`` over the reference.
+    """
+    rule, rule_options = NAMED[name]
+    steps = []
+
+    def add(make):
+        p, g = problem(n, dtype)
+        opt = make(p)
+        grads = [g]
+        steps.append(lambda: opt.step(grads))
+        return opt
+
+    opt = add(lambda p: rule([p], **rule_options, backend=backend))
+    add(lambda p: rule([p], **rule_options, backend="numpy"))
+    if opt.backend != "numpy":
+        add(lambda p: Stream([p], len(opt.state[0]) - 1, backend=backend))
+    mine, reference, *stream = interleaved(steps, seconds)
+    if not np.isfinite(opt.param_groups[0]["params"][0]).all():
+        raise ArithmeticError(f"{name} left the finite numbers while it was measured")
+    taken = median(mine)
+    return {
+        "seconds": taken,
+        "bandwidth": bytes_moved(opt) / taken,
+        "of_limit": ratio(stream[0], mine) if stream else None,
+        "speedup": ratio(reference, mine),
+    }
