@@ -1,0 +1,91 @@
+"""Nothing is missing: each rule has its kernel, its twin, its docstring with the formula, and its golden values."""
+
+import inspect
+
+import fastopt
+import numpy as np
+import pytest
+from cases import CASES
+from fastopt import reference
+from fastopt.backend import get_backend
+from fastopt.rules import NAMED
+
+RULES = [getattr(fastopt, name) for name in fastopt.__all__ if name not in ("Optimizer", "backends")]
+
+
+def kernel_of(rule, options):
+    group = rule([np.ones(1)], **options, backend="numpy").param_groups[0]
+    return group.formula.kernel
+
+
+def options_of(rule):
+    return [name for name in inspect.signature(rule).parameters if name not in ("params", "backend")]
+
+
+def subclasses(cls):
+    for subclass in cls.__subclasses__():
+        yield subclass
+        yield from subclasses(subclass)
+
+
+def test_every_rule_is_public():
+    defined = {cls for cls in subclasses(fastopt.Optimizer) if cls.__module__ == "fastopt.rules"}
+    assert defined == set(RULES)
+
+
+def test_every_kernel_has_a_twin(compiled):
+    kernels = {name for name in get_backend(compiled).kernels if not name.startswith("stream")}
+    assert kernels == set(reference.KERNELS)
+
+
+@pytest.mark.parametrize("table", [NAMED, CASES], ids=["NAMED", "CASES"])
+def test_every_kernel_and_rule_is_in_the_tables(table):
+    assert {kernel_of(rule, options) for rule, options in table.values()} == set(reference.KERNELS)
+    assert {rule for rule, _ in table.values()} == set(RULES)
+
+
+@pytest.mark.parametrize("rule", RULES)
+def test_every_option_is_in_a_case(rule):
+    """With a value that is not its default, so that the bitwise and golden tests see it act."""
+    defaults = {name: parameter.default for name, parameter in inspect.signature(rule).parameters.items()}
+    tried = {
+        name for case, options in CASES.values() if case is rule for name in options if options[name] != defaults[name]
+    }
+    inherited = set(options_of(fastopt.Adam)) if rule is fastopt.AdamW else set()
+    assert set(options_of(rule)) - inherited <= tried
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_twins_take_what_the_formula_gives(name):
+    rule, options = CASES[name]
+    group = rule([np.ones(1)], **options, backend="numpy").param_groups[0]
+    formula = group.formula
+    corrections = [1.0] * len(formula.corrected)
+    scalars = 3 + len(formula.moving(1, 0.1, *corrections)) + len(formula.fixed)
+    buffers = 2 + len(rule.states(group))
+    twin = inspect.signature(reference.KERNELS[formula.kernel]).parameters
+    assert len(twin) == buffers + scalars
+    assert list(twin)[buffers : buffers + 3] == ["s", "l2", "keep"]
+
+
+@pytest.mark.parametrize("rule", RULES)
+def test_every_rule_is_documented(rule):
+    text = inspect.getdoc(rule)
+    for heading in ("Parameters\n---", "Raises\n---", "References\n---"):
+        assert heading in text
+    assert "p = keep*p - " in text
+    assert "{" not in text.replace("{\"", "")  # every shared text was put in
+    described = [name.strip() for line in text.splitlines() if " : " in line for name in line.split(" : ")[0].split(",")]
+    described += [name.strip() for line in text.splitlines() if line.startswith("bias_") for name in line.split(",")]
+    for name in [*options_of(rule), "params", "backend"]:
+        assert name in described, name
+
+
+@pytest.mark.parametrize("rule", RULES)
+def test_documented_defaults_are_true(rule):
+    text = inspect.getdoc(rule)
+    for name, parameter in inspect.signature(rule).parameters.items():
+        lines = [line for line in text.splitlines() if line.startswith(f"{name} : ") and ", default " in line]
+        for line in lines:
+            documented = line.split(", default ")[1]
+            assert eval(documented) == parameter.default, line
