@@ -2,6 +2,7 @@
 
 import baselines
 import numpy as np
+
 from fastopt.measure import problem
 from fastopt.rules import NAMED
 

@@ -2,8 +2,9 @@
 
 import numpy as np
 import pytest
-from fastopt.rules import NAMED
 from steps import BASELINES, step_of
+
+from fastopt.rules import NAMED
 
 
 @pytest.mark.parametrize("how", BASELINES)

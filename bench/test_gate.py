@@ -1,9 +1,10 @@
 """The gate: pairs of steps, timed side by side, must keep a ratio. It is the only timing that can fail a build."""
 
-from fastopt.measure import interleaved, ratio
 import numpy as np
 import pytest
 from steps import step_of
+
+from fastopt.measure import interleaved, ratio
 
 # Well below what was measured (see README.md), because machines and neighbours differ: a ratio under these means
 # that something broke, such as vectorisation, and not that a machine is busy.

@@ -4,12 +4,13 @@ Run as ``pytest bench --benchmark-enable``, with ``-k`` to choose. Sizes are of 
 as they are common in 2026: 1,000 elements of all arrays fit into L1, 10,000 into L2, 4,000,000 into no cache.
 """
 
-import fastopt
 import numpy as np
 import pytest
+from steps import BASELINES, step_of
+
+import fastopt
 from fastopt.measure import bytes_moved
 from fastopt.rules import NAMED
-from steps import BASELINES, step_of
 
 SIZES = {"L1": 1_000, "L2": 10_000, "memory": 4_000_000}
 

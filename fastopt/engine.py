@@ -36,7 +36,7 @@ def in_order(grads, parameters):
     count = len(parameters)
     if isinstance(grads, np.ndarray):
         if count != 1:
-            raise ValueError(f"grads: one array was given for {count} parameters; pass a sequence or a mapping of names")
+            raise ValueError(f"grads: one array was given for {count} parameters; pass a sequence or a mapping")
         return [grads]
     if isinstance(grads, Mapping):
         return _by_name(grads, parameters)

@@ -1,12 +1,14 @@
 """A multilayer perceptron in plain NumPy: what the demo trains. Its gradients are written out, with no framework."""
 
+from itertools import pairwise
+
 import numpy as np
 
 
 def new_network(sizes, dtype, rng):
     """Weights ``W1, b1, W2, ...`` of a network with layers of the given sizes, scaled for rectified linear units."""
     weights = {}
-    for layer, (fan_in, fan_out) in enumerate(zip(sizes[:-1], sizes[1:], strict=True), start=1):
+    for layer, (fan_in, fan_out) in enumerate(pairwise(sizes), start=1):
         weights[f"W{layer}"] = (rng.normal(size=(fan_in, fan_out)) * np.sqrt(2 / fan_in)).astype(dtype)
         weights[f"b{layer}"] = np.zeros(fan_out, dtype=dtype)
     return weights

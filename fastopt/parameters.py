@@ -6,6 +6,11 @@ from itertools import pairwise
 
 import numpy as np
 
+try:
+    from numpy.lib.array_utils import byte_bounds
+except ImportError:  # NumPy 1.26
+    from numpy import byte_bounds
+
 DTYPES = (np.dtype(np.float32), np.dtype(np.float64))
 _LINE = 64  # bytes of a cache line
 _PAGE = 4096
@@ -118,7 +123,8 @@ class Memory:
             blocks.append((parameter.label, parameter.flat))
             for name, flat in zip(parameter.state, parameter.state_flats, strict=True):
                 blocks.append((f"the state {name!r} of {parameter.label}", flat))
-        blocks = sorted(((_start(flat), label, flat) for label, flat in blocks if flat.size), key=lambda block: block[0])
+        blocks = [(_start(flat), label, flat) for label, flat in blocks if flat.size]
+        blocks.sort(key=lambda block: block[0])
         self._labels = [label for _, label, _ in blocks]
         self._flats = [flat for _, _, flat in blocks]
         self.starts = [start for start, _, _ in blocks]
@@ -129,7 +135,7 @@ class Memory:
 
     def shared_with(self, array):
         """The label of what shares memory with an array, or None."""
-        low, high = np.lib.array_utils.byte_bounds(array) if hasattr(np.lib, "array_utils") else np.byte_bounds(array)
+        low, high = byte_bounds(array)
         i = bisect_left(self.starts, high) - 1
         while i >= 0 and self.ends[i] > low:
             if np.shares_memory(array, self._flats[i]):

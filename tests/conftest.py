@@ -1,7 +1,8 @@
 """Fixtures for all tests."""
 
-import fastopt
 import pytest
+
+import fastopt
 
 BACKENDS = fastopt.backends()
 

@@ -4,9 +4,10 @@ import os
 import subprocess
 import sys
 
-import fastopt
 import numpy as np
 import pytest
+
+import fastopt
 from fastopt import backend as backends
 
 

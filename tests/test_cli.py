@@ -1,8 +1,9 @@
 """The command line."""
 
-import fastopt
 import pytest
 from click.testing import CliRunner
+
+import fastopt
 from fastopt import __main__, demo
 from fastopt.cli import cli
 from fastopt.rules import NAMED

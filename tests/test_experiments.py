@@ -1,8 +1,9 @@
 """The experiments of the course notes, whose numbers a run must reproduce."""
 
-import fastopt
 import numpy as np
 import pytest
+
+import fastopt
 
 
 def bowl(point):
