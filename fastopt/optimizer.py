@@ -1,7 +1,6 @@
 """The optimizer: parameter groups, state, `step`, and taking both out and in again. It knows no rule by its name."""
 
 import inspect
-import textwrap
 from collections import Counter
 from collections.abc import Mapping
 from numbers import Integral
@@ -77,9 +76,10 @@ class Optimizer:
 
     def __init_subclass__(cls, **kwargs):
         super().__init_subclass__(**kwargs)
-        for name, text in _DOCS.items():
-            if cls.__doc__:
-                cls.__doc__ = cls.__doc__.replace(f"    {{{name}}}\n", textwrap.indent(text, "    ") + "\n")
+        if cls.__doc__:
+            cls.__doc__ = inspect.cleandoc(cls.__doc__)
+            for name, text in _DOCS.items():
+                cls.__doc__ = cls.__doc__.replace(f"{{{name}}}\n", f"{text}\n")
 
     def __new__(cls, *args, **kwargs):
         # Python's own error for an unknown keyword would not name the nearest one.
