@@ -7,11 +7,15 @@ cannot fail. An engine knows parameters, gradients and formulas, but no rule by 
 import math
 from collections.abc import Callable, Iterable, Mapping
 from numbers import Real
+from threading import Lock
 from typing import NamedTuple
 
 import numpy as np
 
 from fastopt.options import nearest
+
+
+BUSY = "this optimizer is in the middle of a step, in another thread or further up this call"
 
 
 class Formula(NamedTuple):
@@ -102,20 +106,20 @@ class Engine:
         self._memory = memory
         self._steps = steps
         self._formulas = formulas
-        self._running = False
+        self._running = Lock()
 
     def check_idle(self):
         """Raise in the middle of a step."""
-        if self._running:
-            raise RuntimeError("this optimizer is in the middle of a step, in another thread or further up this call")
+        if self._running.locked():
+            raise RuntimeError(BUSY)
 
     def set_formula(self, index, formula):
         self.check_idle()
         self._formulas[index] = formula
 
     def step(self, grads):
-        self.check_idle()
-        self._running = True
+        if not self._running.acquire(blocking=False):
+            raise RuntimeError(BUSY)
         try:
             grads = in_order(grads, self._parameters)
             active = [i for i, g in enumerate(grads) if g is not None]
@@ -134,7 +138,7 @@ class Engine:
                     kernel(p, g, *parameter.state_flats, *map(p.dtype.type, values))
                     self._steps[i] += 1
         finally:
-            self._running = False
+            self._running.release()
 
     def _scalars(self, active):
         """The scalars of each active parameter; those of one group with one step count are computed once."""

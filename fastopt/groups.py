@@ -72,19 +72,19 @@ class ParamGroup(MutableMapping):
 class State(Mapping):
     """The state of one parameter: its ``"step"`` count, and its arrays by name. Write into the arrays to change it."""
 
-    def __init__(self, parameter, steps):
-        self._parameter = parameter
-        self._steps = steps
+    def __init__(self, arrays, step):
+        self._arrays = arrays
+        self._step = step  # gives the count, which lies elsewhere
 
     def __getitem__(self, key):
-        return int(self._steps[self._parameter.index]) if key == "step" else self._parameter.state[key]
+        return self._step() if key == "step" else self._arrays[key]
 
     def __iter__(self):
         yield "step"
-        yield from self._parameter.state
+        yield from self._arrays
 
     def __len__(self):
-        return 1 + len(self._parameter.state)
+        return 1 + len(self._arrays)
 
     def __repr__(self):
         return repr(dict(self))

@@ -167,7 +167,10 @@ class Optimizer:
 
     @property
     def state(self):
-        return tuple(State(parameter, self._steps) for parameter in self._parameters)
+        return tuple(
+            State(parameter.state, lambda index=index: int(self._steps[index]))
+            for index, parameter in enumerate(self._parameters)
+        )
 
     @property
     def backend(self):

@@ -190,11 +190,12 @@ def test_add_param_group(backend):
     p, q = np.ones(2), np.ones(3)
     opt = fastopt.Adam(p, lr=0.1, backend=backend)
     opt.step(np.ones(2))
-    first = opt.param_groups[0]
+    group, state = opt.param_groups[0], opt.state[0]
     opt.add_param_group({"params": q, "lr": 0.2})
-    first["lr"] = 0.3
+    group["lr"] = 0.3
     opt.step([np.ones(2), np.ones(3)])
     assert [state["step"] for state in opt.state] == [2, 1]
+    assert state["step"] == 2
     np.testing.assert_allclose(p, 0.6, rtol=1e-6)  # eps keeps a step from being lr itself
     np.testing.assert_allclose(q, 0.8, rtol=1e-6)
 

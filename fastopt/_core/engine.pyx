@@ -5,6 +5,7 @@ goes to the Python methods of the parameter, which raise the error or give an ar
 kernels by their pointers only, and no rule by its name.
 """
 
+cimport cython
 cimport numpy as cnp
 from cpython.mem cimport PyMem_Calloc, PyMem_Free
 from cpython.pycapsule cimport PyCapsule_GetPointer
@@ -13,7 +14,7 @@ from libc.stdint cimport int64_t, uintptr_t
 
 import numpy as np
 
-from fastopt.engine import in_order, learning_rate
+from fastopt.engine import BUSY, in_order, learning_rate
 
 cnp.import_array()
 
@@ -163,9 +164,16 @@ cdef class Engine:
     def __dealloc__(self):
         PyMem_Free(self.tensors)
 
+    cdef int begin(self) except -1:
+        # One thread at a time looks and sets, on a Python without GIL too.
+        with cython.critical_section(self):
+            self.check_idle()
+            self.running = True
+        return 0
+
     cpdef int check_idle(self) except -1:
         if self.running:
-            raise RuntimeError("this optimizer is in the middle of a step, in another thread or further up this call")
+            raise RuntimeError(BUSY)
         return 0
 
     def set_formula(self, Py_ssize_t index, formula):
@@ -180,8 +188,7 @@ cdef class Engine:
 
     def step(self, grads):
         cdef Py_ssize_t i, total = 0
-        self.check_idle()
-        self.running = True
+        self.begin()
         try:
             if type(grads) is not list or len(<list>grads) != self.count:
                 grads = in_order(grads, self.parameters)
