@@ -208,7 +208,7 @@ def careful_adamw(p, g, m, v, t, scratch, lr=1e-3, weight_decay=1e-2):
     careful_adam(p, g, m, v, t, scratch, lr)
 
 
-# By the names of fastopt.rules.NAMED.
+# By the names of fastopt.rules.VARIANTS.
 PLAIN = {
     "SGD": plain_sgd,
     "Momentum": plain_momentum,

@@ -3,6 +3,7 @@
 Each figure is the median over pairs of samples that were taken side by side, so that a busy machine slows both.
 """
 
+import argparse
 import platform
 from pathlib import Path
 
@@ -11,7 +12,7 @@ from steps import BASELINES, step_of
 
 import fastopt
 from fastopt.measure import compare, interleaved, ratio
-from fastopt.rules import NAMED
+from fastopt.rules import VARIANTS
 
 README = Path(__file__).resolve().parent.parent / "README.md"
 BEGIN, END = "<!-- speedups: made by bench/readme.py -->\n", "<!-- end of speedups -->"
@@ -46,9 +47,10 @@ def cells(name, how=None, dtype=np.float32):
 
 
 def main():
+    argparse.ArgumentParser(description=__doc__).parse_args()
     sizes = [f"{n:,}" for n in SIZES]
     rules = []
-    for name in NAMED:
+    for name in VARIANTS:
         limit = compare(name, SIZES[-1], seconds=SECONDS)["of_limit"]
         rules.append([name, *cells(name), f"{limit:.2f}"])
         print(rules[-1], flush=True)

@@ -4,7 +4,7 @@ import baselines
 import numpy as np
 
 from fastopt.measure import problem
-from fastopt.rules import NAMED
+from fastopt.rules import VARIANTS
 
 BASELINES = {"plain": baselines.PLAIN, "careful": baselines.CAREFUL}
 
@@ -14,7 +14,7 @@ def step_of(name, how, n, dtype):
 
     ``how`` is ``"plain"`` or ``"careful"`` for a baseline, else a backend, or None for the best one.
     """
-    rule, options = NAMED[name]
+    rule, options = VARIANTS[name]
     p, g = problem(n, dtype)
     opt = rule([p], **options, backend="numpy" if how in BASELINES else how)
     if how not in BASELINES:

@@ -4,11 +4,11 @@ import numpy as np
 import pytest
 from steps import BASELINES, step_of
 
-from fastopt.rules import NAMED
+from fastopt.rules import VARIANTS
 
 
 @pytest.mark.parametrize("how", BASELINES)
-@pytest.mark.parametrize("name", NAMED)
+@pytest.mark.parametrize("name", VARIANTS)
 def test_same_result(name, how):
     fast, p = step_of(name, None, 1000, np.float64)
     slow, q = step_of(name, how, 1000, np.float64)

@@ -10,7 +10,7 @@ from steps import BASELINES, step_of
 
 import fastopt
 from fastopt.measure import bytes_moved
-from fastopt.rules import NAMED
+from fastopt.rules import VARIANTS
 
 SIZES = {"L1": 1_000, "L2": 10_000, "memory": 4_000_000}
 
@@ -21,7 +21,7 @@ medians = {}  # of the baselines, which come first
 @pytest.mark.parametrize("how", [*BASELINES, *reversed(fastopt.backends())])
 @pytest.mark.parametrize("size", SIZES)
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
-@pytest.mark.parametrize("name", NAMED)
+@pytest.mark.parametrize("name", VARIANTS)
 def test_step(name, dtype, size, how, benchmark):
     n = SIZES[size]
     step, p = step_of(name, how, n, np.dtype(dtype))
@@ -30,7 +30,7 @@ def test_step(name, dtype, size, how, benchmark):
     assert np.isfinite(p).all()
     if benchmark.enabled:
         seconds = medians[benchmark.group, how] = benchmark.stats.stats.median
-        rule, options = NAMED[name]
+        rule, options = VARIANTS[name]
         benchmark.extra_info["how"] = how
         benchmark.extra_info["GB/s"] = bytes_moved(rule([p], **options)) / seconds / 1e9
         for baseline in BASELINES:

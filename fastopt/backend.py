@@ -83,7 +83,7 @@ def _choose():
             "fastopt was installed without its compiled kernels and runs on NumPy, many times slower; "
             "FASTOPT_BACKEND=numpy says that this is meant",
             RuntimeWarning,
-            stacklevel=2,
+            stacklevel=4,  # where fastopt is imported
         )
     return _available()[0]
 

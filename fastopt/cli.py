@@ -12,7 +12,7 @@ from rich.table import Table
 
 import fastopt
 from fastopt import backend, measure
-from fastopt.rules import NAMED
+from fastopt.rules import VARIANTS
 
 console = Console()
 
@@ -55,9 +55,9 @@ def bench(sizes, dtype, name, seconds):
     for column in ("elements", "µs", "GB/s", "of limit", "x reference"):
         table.add_column(column, justify="right")
     with progress() as bar:
-        task = bar.add_task("", total=len(sizes) * len(NAMED))
+        task = bar.add_task("", total=len(sizes) * len(VARIANTS))
         for size in sizes:
-            for rule in NAMED:
+            for rule in VARIANTS:
                 bar.update(task, description=f"{rule}, {size:,}")
                 row = measure.compare(rule, size, np.dtype(dtype), name, seconds)
                 limit = "-" if row["of_limit"] is None else f"{row['of_limit']:.2f}"
@@ -68,7 +68,7 @@ def bench(sizes, dtype, name, seconds):
                     f"{row['bandwidth'] / 1e9:.1f}",
                     limit,
                     f"{row['speedup']:.1f}",
-                    end_section=rule == list(NAMED)[-1],
+                    end_section=rule == list(VARIANTS)[-1],
                 )
                 bar.advance(task)
     console.print(table)
@@ -97,7 +97,7 @@ def demo(epochs, output):
         table.add_column(column, justify="right")
     comparisons = []
     with progress() as bar:
-        task = bar.add_task("training", total=2 * epochs * len(NAMED))
+        task = bar.add_task("training", total=2 * epochs * len(VARIANTS))
         for row in training.compare(epochs, lambda: bar.advance(task)):
             comparisons.append(row)
             bar.update(task, description=row.name)

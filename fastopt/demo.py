@@ -10,7 +10,7 @@ from sklearn.model_selection import train_test_split
 
 import fastopt
 from fastopt.network import accuracy, loss_and_gradients, new_network
-from fastopt.rules import NAMED
+from fastopt.rules import VARIANTS
 
 SIZES = (64, 128, 64, 10)
 BATCH = 32
@@ -54,7 +54,7 @@ def train(name, backend, data, epochs, tick):
     images, test_images, labels, test_labels = data
     rng = np.random.default_rng(0)
     weights = new_network(SIZES, np.float32, rng)
-    rule, options = NAMED[name]
+    rule, options = VARIANTS[name]
     if name in LEARNING_RATES:
         options = {**options, "lr": LEARNING_RATES[name]}
     opt = rule(weights, **options, backend=backend)
@@ -76,7 +76,7 @@ def compare(epochs, tick):
     """Train with every rule, twice each, and yield the comparisons."""
     data = digits()
     best = fastopt.backends()[0]
-    for name in NAMED:
+    for name in VARIANTS:
         reference = train(name, "numpy", data, epochs, tick)
         mine = train(name, best, data, epochs, tick)
         identical = all(w.tobytes() == mine.weights[key].tobytes() for key, w in reference.weights.items())

@@ -1,7 +1,6 @@
 """The engine in NumPy: what one step does, written to be read. Its compiled twin is _core/engine.pyx.
 
-A step has two halves. The first checks everything and computes all scalars, and may raise; the second writes, and
-cannot fail. An engine knows parameters, gradients and formulas, but no rule by its name.
+A step has two halves. The first checks everything and computes all scalars, and may raise; the second writes. An engine knows parameters, gradients and formulas, but no rule by its name.
 """
 
 import math
@@ -13,9 +12,6 @@ from typing import NamedTuple
 import numpy as np
 
 from fastopt.options import nearest
-
-
-BUSY = "this optimizer is in the middle of a step, in another thread or further up this call"
 
 
 class Formula(NamedTuple):
@@ -35,7 +31,7 @@ class Formula(NamedTuple):
     fixed: tuple
 
 
-def in_order(grads, parameters):
+def ordered(grads, parameters):
     """The gradients as a list in the order of the parameters, from any of the forms that ``step`` takes."""
     count = len(parameters)
     if isinstance(grads, np.ndarray):
@@ -106,22 +102,26 @@ class Engine:
         self._memory = memory
         self._steps = steps
         self._formulas = formulas
-        self._running = Lock()
+        self._busy = Lock()
 
-    def check_idle(self):
-        """Raise in the middle of a step."""
-        if self._running.locked():
-            raise RuntimeError(BUSY)
+    def begin(self):
+        """Claim the engine, for a step or to change what a step uses; raise if it is claimed already."""
+        if not self._busy.acquire(blocking=False):
+            raise RuntimeError("this optimizer is in the middle of a step, in another thread or further up this call")
+
+    def end(self):
+        """Give the claim back."""
+        self._busy.release()
 
     def set_formula(self, index, formula):
-        self.check_idle()
+        """Use another formula for a group. The engine must be claimed."""
         self._formulas[index] = formula
 
     def step(self, grads):
-        if not self._running.acquire(blocking=False):
-            raise RuntimeError(BUSY)
+        """Update the parameters once; see `Optimizer.step`."""
+        self.begin()
         try:
-            grads = in_order(grads, self._parameters)
+            grads = ordered(grads, self._parameters)
             active = [i for i, g in enumerate(grads) if g is not None]
             # Learning rates are the caller's code, which may do anything: so they come before the checks.
             scalars = self._scalars(active)
@@ -129,7 +129,7 @@ class Engine:
             for i in active:
                 self._parameters[i].check_unchanged()
                 gradients.append(self._parameters[i].admit(grads[i], self._memory))
-            # Nothing has been written until here, and nothing can fail from here on.
+            # Nothing has been written until here, and what follows only writes.
             with np.errstate(all="ignore"):
                 for i, g, values in zip(active, gradients, scalars, strict=True):
                     parameter = self._parameters[i]
@@ -138,7 +138,7 @@ class Engine:
                     kernel(p, g, *parameter.state_flats, *map(p.dtype.type, values))
                     self._steps[i] += 1
         finally:
-            self._running.release()
+            self.end()
 
     def _scalars(self, active):
         """The scalars of each active parameter; those of one group with one step count are computed once."""

@@ -51,10 +51,14 @@ class ParamGroup(MutableMapping):
                 f"{', '.join(changes)}: this would need other state arrays than the parameters have; "
                 f"make a new optimizer, or add a group"
             )
-        self.assign(changed)
+        self._engine.begin()
+        try:
+            self.assign(changed)
+        finally:
+            self._engine.end()
 
     def assign(self, options):
-        """Take over options that have been checked."""
+        """Take over options that have been checked. The engine must be claimed."""
         self._engine.set_formula(self._index, self._rule.formula(options))
         self._options = options
 
@@ -88,6 +92,9 @@ class State(Mapping):
 
     def __repr__(self):
         return repr(dict(self))
+
+    def __reduce__(self):
+        return dict, (dict(self),)
 
 
 def known(given, options, rule):

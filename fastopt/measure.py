@@ -6,9 +6,8 @@ from time import perf_counter
 
 import numpy as np
 
-from fastopt import options
 from fastopt.optimizer import Optimizer
-from fastopt.rules import NAMED
+from fastopt.rules import VARIANTS
 
 # Long enough for the clock, short enough that a disturbance spoils few samples.
 _SAMPLE_SECONDS = 100e-6
@@ -42,7 +41,10 @@ def interleaved(functions, seconds=0.3, rounds=7):
     try:
         end = perf_counter() + seconds
         while len(samples[0]) < rounds or perf_counter() < end:
-            for function, count, times in zip(functions, counts, samples, strict=True):
+            # Another one goes first each time, so that none always follows the same neighbour.
+            first = len(samples[0]) % len(functions)
+            for i in [*range(first, len(functions)), *range(first)]:
+                function, count, times = functions[i], counts[i], samples[i]
                 repeats = range(count)
                 start = perf_counter()
                 for _ in repeats:
@@ -67,7 +69,7 @@ class Stream(Optimizer):
         x = x + g    for the parameter and each of the arrays
     """
 
-    checks = {"arrays": options.number}
+    checks = {"arrays": lambda name, value: value}
 
     def __init__(self, params, arrays, *, backend=None):
         off = {"lr": 0, "weight_decay": 0, "maximize": False, "decoupled_weight_decay": False}
@@ -75,11 +77,11 @@ class Stream(Optimizer):
 
     @staticmethod
     def states(o):
-        return {f"x{i}": 0.0 for i in range(int(o["arrays"]))}
+        return {f"x{i}": 0.0 for i in range(o["arrays"])}
 
     @staticmethod
     def kernel(o):
-        return f"stream{o['arrays']:.0f}"
+        return f"stream{o['arrays']}"
 
     @staticmethod
     def scalars(o):
@@ -105,7 +107,7 @@ def compare(name, n, dtype=np.float32, backend=None, seconds=0.3):
     Parameters
     ----------
     name : str
-        A key of `fastopt.rules.NAMED`.
+        A key of `fastopt.rules.VARIANTS`.
     n : int
         Elements.
     dtype : dtype
@@ -119,7 +121,7 @@ def compare(name, n, dtype=np.float32, backend=None, seconds=0.3):
         ``"seconds"`` a step, ``"bandwidth"`` in bytes per second, ``"of_limit"`` as a share of the streaming
         loop's speed (None on the numpy backend, which has none) and ``"speedup"`` over the reference.
     """
-    rule, rule_options = NAMED[name]
+    rule, rule_options = VARIANTS[name]
     steps = []
 
     def add(make):

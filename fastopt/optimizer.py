@@ -3,6 +3,7 @@
 import inspect
 from collections import Counter
 from collections.abc import Mapping
+from contextlib import contextmanager
 from numbers import Integral
 
 import numpy as np
@@ -31,31 +32,24 @@ params : ndarray, iterable of ndarray, mapping of str to ndarray, iterable of (s
 maximize : bool, default False
     Ascend: ``s = -1``. Else ``s = 1``.
 decoupled_weight_decay : bool
-    Whether `weight_decay` is decoupled; False but for AdamW.
+    Whether `weight_decay` is decoupled; the signature has the default.
 backend : str, optional
     One of `fastopt.backends()`. By default the first of them, or the one that FASTOPT_BACKEND names.""",
     "raises": """\
 TypeError
-    A parameter or an option has a wrong kind or dtype, or an option is unknown.
+    A parameter or an option has a wrong kind or dtype, or an argument is unknown.
 ValueError
-    A parameter's layout cannot be used, two parameters share memory, an option is out of its range, or the
-    backend is not available here.""",
+    A parameter's layout cannot be used, two parameters share memory, an option is out of its range or, in a
+    group's dict, unknown, or the backend is not available here.""",
 }
 
 
 class Optimizer:
     """The base of all rules: it owns the parameter groups and the state, and takes the steps.
 
-    A rule is a subclass. Its ``__init__`` names its options with their defaults. The rest is five methods of the
-    class, each given the options ``o`` of a group, and one dict:
-
-    - ``states(o)``: names and initial values of the state arrays, in the order in which the kernel takes them;
-    - ``kernel(o)``: the name of the kernel;
-    - ``corrected(o)``: the decays ``beta`` of those averages whose bias is corrected by ``c = 1 - beta**t``, if any;
-    - ``scalars(o)``: the kernel's scalars behind ``s, l2, keep``: a function of ``(t, lr)`` and those ``c`` that
-      gives the tuple of those that move with the step, and the tuple of those that stay;
-    - ``check(o)``: refuses what only several options together show to be wrong;
-    - ``checks``: the check of each option that is the rule's own.
+    A rule is a subclass. Its ``__init__`` names its options with their defaults, `checks` has the check of each option
+    that is the rule's own, and `states`, `kernel`, `scalars`, `corrected` and `check` say the rest, each given the
+    options ``o`` of a group.
 
     Attributes
     ----------
@@ -82,6 +76,8 @@ class Optimizer:
                 cls.__doc__ = cls.__doc__.replace(f"{{{name}}}\n", f"{text}\n")
 
     def __new__(cls, *args, **kwargs):
+        if cls is Optimizer:
+            raise TypeError("Optimizer is the base of the rules; make one of those, such as fastopt.Adam")
         # Python's own error for an unknown keyword would not name the nearest one.
         signature = inspect.signature(cls.__init__).parameters
         if not any(parameter.kind is parameter.VAR_KEYWORD for parameter in signature.values()):
@@ -96,15 +92,44 @@ class Optimizer:
         self._parameters, self._groups, self._steps = [], [], np.zeros(0, dtype=np.int64)
         self._extend(group_dicts(params))
 
+    def __setattr__(self, name, value):
+        if name in self.__dict__.get("_defaults", ()):
+            raise AttributeError(f"{name}: options are set in a group, as in opt.param_groups[0][{name!r}] = ...")
+        super().__setattr__(name, value)
+
     # What a rule is
 
     @staticmethod
+    def states(o):
+        """The names and initial values of the state arrays, in the order in which the kernel takes them."""
+        raise NotImplementedError
+
+    @staticmethod
+    def kernel(o):
+        """The name of the kernel."""
+        raise NotImplementedError
+
+    @staticmethod
+    def scalars(o):
+        """The kernel's scalars behind ``s, l2, keep``.
+
+        Returns
+        -------
+        moving : callable
+            Given ``t``, ``lr`` and the corrections ``c``, those that move with the step, as a tuple.
+        fixed : tuple of float
+            Those that stay.
+        """
+        raise NotImplementedError
+
+    @staticmethod
     def corrected(o):
+        """The decays ``beta`` of those averages whose bias is corrected by ``c = 1 - beta**t``."""
         return ()
 
     @staticmethod
     def check(o):
-        pass
+        """Refuse what only several options together show to be wrong."""
 
     @classmethod
     def checked(cls, o):
@@ -189,9 +214,11 @@ class Optimizer:
         ------
         TypeError, ValueError
             As the constructor does; nothing has changed then.
+        RuntimeError
+            The optimizer is in the middle of a step.
         """
-        self._engine.check_idle()
-        self._extend([group_dict(group)])
+        with self._claimed():
+            self._extend([group_dict(group)])
 
     def state_dict(self):
         """A snapshot of state and options, laid out as PyTorch's.
@@ -201,14 +228,26 @@ class Optimizer:
         dict
             ``"state"``: for each parameter's index its ``"step"`` and copies of its state arrays.
             ``"param_groups"``: for each group its options, with the indices of its parameters as ``"params"``.
+
+        Raises
+        ------
+        RuntimeError
+            The optimizer is in the middle of a step.
         """
-        self._engine.check_idle()
-        state = {
-            index: {name: value if name == "step" else value.copy(order="K") for name, value in entries.items()}
-            for index, entries in enumerate(self.state)
-        }
-        indices = iter(state)
-        groups = [{**group, "params": [next(indices) for _ in group["params"]]} for group in self._groups]
+        with self._claimed():
+            state = {
+                parameter.index: {
+                    "step": int(self._steps[parameter.index]),
+                    **{name: array.copy(order="K") for name, array in parameter.state.items()},
+                }
+                for parameter in self._parameters
+            }
+            groups = []
+            indices = iter(state)
+            for group in self._groups:
+                groups.append({**group, "params": [next(indices) for _ in group["params"]]})
+                if "param_names" in group:
+                    groups[-1]["param_names"] = list(group["param_names"])
         return {"state": state, "param_groups": groups}
 
     def load_state_dict(self, state_dict):
@@ -224,9 +263,22 @@ class Optimizer:
         TypeError
             An entry has a wrong kind or dtype.
         ValueError
-            An entry is missing, unknown, out of range, or has a wrong shape. In each case nothing has changed.
+            An entry is missing, unknown, out of range, or has a wrong shape.
+        RuntimeError
+            The optimizer is in the middle of a step.
+
+        Notes
+        -----
+        In each of these cases nothing has changed.
         """
-        self._engine.check_idle()
+        with self._claimed():
+            loaded_options, loaded_state = self._checked_state_dict(state_dict)
+            for group, loaded in zip(self._groups, loaded_options, strict=True):
+                group.assign(loaded)
+            self._set_state(loaded_state)
+
+    def _checked_state_dict(self, state_dict):
+        """The options of each group, and the step and copies of the state arrays of each parameter."""
         state, groups = _entries("state_dict", state_dict, ("state", "param_groups"))
         if not isinstance(groups, list | tuple) or len(groups) != len(self._groups):
             raise ValueError(f"state_dict['param_groups']: expected a list of {len(self._groups)} groups")
@@ -240,8 +292,8 @@ class Optimizer:
             if not all(isinstance(key, Integral) for key in members):
                 raise TypeError(f"{label}['params']: expected the integers under which 'state' has their entries")
             keys += members
-            if loaded.pop("param_names", None) != mine.get("param_names"):
-                raise ValueError(f"{label}['param_names']: expected {mine['param_names']!r}")
+            if "param_names" in mine and list(loaded.pop("param_names")) != list(mine["param_names"]):
+                raise ValueError(f"{label}['param_names']: expected {list(mine['param_names'])!r}")
             loaded_options.append(self.checked(loaded))
             if list(self.states(loaded_options[-1])) != list(self.states(mine)):
                 raise ValueError(f"{label}: its options need other state arrays than this optimizer has")
@@ -261,22 +313,21 @@ class Optimizer:
                 _check_state(f"{label}: {name!r}", array, parameter.state[name])
             # Copied, because the arrays may be this optimizer's own in another order.
             loaded_state.append((int(step), [array.copy(order="K") for array in arrays]))
-
-        for group, loaded in zip(self._groups, loaded_options, strict=True):
-            group.assign(loaded)
-        self._set_state(loaded_state)
+        return loaded_options, loaded_state
 
     def __getstate__(self):
         built = {"_parameters", "_groups", "_steps", "_engine", "_memory", "_backend"}
         kept = {name: value for name, value in self.__dict__.items() if name not in built}
-        state = [(entries["step"], list(entries.values())[1:]) for entries in self.state]
-        return {"kept": kept, "groups": [dict(group) for group in self._groups], "state": state}
+        with self._claimed():
+            groups = [dict(group) for group in self._groups]
+            arrays = [list(parameter.state.values()) for parameter in self._parameters]
+            return {"kept": kept, "groups": groups, "state": list(zip(self._steps.tolist(), arrays, strict=True))}
 
     def __setstate__(self, pickled):
         self.__dict__.update(pickled["kept"])
         self._set_backend(self._forced)
         self._parameters, self._groups, self._steps = [], [], np.zeros(0, dtype=np.int64)
-        self._extend(pickled["groups"])
+        self._extend([group_dict(group) for group in pickled["groups"]])
         self._set_state(pickled["state"])
 
     def __repr__(self):
@@ -287,6 +338,16 @@ class Optimizer:
         return "\n".join(lines)
 
     # Building
+
+    @contextmanager
+    def _claimed(self):
+        """Keeps steps and other changes out."""
+        engine = self._engine
+        engine.begin()
+        try:
+            yield
+        finally:
+            engine.end()
 
     def _set_backend(self, name):
         self._forced = name
@@ -331,7 +392,9 @@ def _check_names(parameters):
     counts = Counter(parameter.name for parameter in parameters)
     unnamed = counts.pop(None, 0)
     if unnamed and counts:
-        raise ValueError("params: some groups have names and some have not; name all parameters or none")
+        raise ValueError(
+            "params: some groups have names and some have not; name all, as in {'params': {'W': W}}, or none"
+        )
     for name, count in counts.items():
         if count > 1:
             raise ValueError(f"params: the name {name!r} is given to {count} parameters")

@@ -8,16 +8,20 @@ import numpy as np
 
 
 def nearest(name, known):
-    """A hint for an error message: the known name that is nearest to an unknown one, if any is near."""
-    matches = difflib.get_close_matches(str(name), [str(name) for name in known], n=1)
-    return f"; did you mean {matches[0]!r}?" if matches else ""
+    """A hint for an error message: the known name that is nearest to an unknown one, or all if none is near."""
+    known = [str(name) for name in known]
+    matches = difflib.get_close_matches(str(name), known, n=1)
+    return f"; did you mean {matches[0]!r}?" if matches else f"; there are {', '.join(known)}"
 
 
 def number(name, value, *, below=None):
     """A finite number that is not negative, as a float; smaller than `below` where that is given."""
     if not isinstance(value, Real) or isinstance(value, bool):
         raise TypeError(f"{name}: expected a number, found {value!r}")
-    value = float(value)
+    try:
+        value = float(value)
+    except OverflowError:
+        value = math.inf
     if not (math.isfinite(value) and value >= 0 and (below is None or value < below)):
         allowed = "finite and not negative" if below is None else f"in [0, {below})"
         raise ValueError(f"{name}: {value!r} was given; it must be {allowed}")
@@ -31,7 +35,11 @@ def fraction(name, value):
 
 def rate(name, value):
     """A learning rate: a number, or a function of the step count."""
-    return value if callable(value) else number(name, value)
+    if callable(value):
+        return value
+    if not isinstance(value, Real):
+        raise TypeError(f"{name}: expected a number or a function of the step count, found {value!r}")
+    return number(name, value)
 
 
 def betas(name, value):

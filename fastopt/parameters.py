@@ -11,7 +11,6 @@ try:
 except ImportError:  # NumPy 1.26
     from numpy import byte_bounds
 
-DTYPES = (np.dtype(np.float32), np.dtype(np.float64))
 _LINE = 64  # bytes of a cache line
 _PAGE = 4096
 # Each state array of a parameter starts this many bytes further in its page than the array before. Were they all to
@@ -40,19 +39,18 @@ class Parameter:
         self.label = f"parameter {index if name is None else name!r}"
         self.group = group
         self.array = array
-        _check_kind(self.label, array)
-        if array.dtype not in DTYPES:
-            raise TypeError(f"{self.label}: expected float32 or float64, found {_dtype(array.dtype)}; convert it")
-        self._check_writeable()
-        if not array.flags.aligned:
-            raise ValueError(f"{self.label}: the array is not aligned in memory; copy it")
-        if not array.flags.forc:
+        plain = _plain(self.label, array)
+        if not (plain.dtype.char in "fd" and plain.dtype.isnative):
+            raise TypeError(f"{self.label}: expected float32 or float64, found {_dtype(plain.dtype)}; convert it")
+        _check_writeable(self.label, plain)
+        _check_aligned(self.label, plain)
+        if not plain.flags.forc:
             raise ValueError(
-                f"{self.label}: the array is neither C- nor F-contiguous (strides {array.strides}); "
+                f"{self.label}: the array is neither C- nor F-contiguous (strides {plain.strides}); "
                 f"copy it, or pass the whole array that it is a part of"
             )
-        # As the array is now: its shape, type and place may be changed behind our back.
-        self.view = array.view(np.ndarray)
+        # A view of the array as it is now: its shape, type and place may be changed behind our back.
+        self.view = plain.view()
         self.flat = _flat(self.view)
         self.state = {}
         self.state_flats = []
@@ -68,7 +66,7 @@ class Parameter:
 
     def check_unchanged(self):
         """Raise if the caller has changed the array's place, shape, type or flags since it was given."""
-        array, view = self.array, self.view
+        array, view = _plain(self.label, self.array), self.view
         for what in ("dtype", "shape", "strides"):
             found, expected = getattr(array, what), getattr(view, what)
             if found != expected:
@@ -77,25 +75,19 @@ class Parameter:
                 )
         if _start(array) != _start(view):
             raise ValueError(f"{self.label}: its data was moved since it was given; make a new optimizer for it")
-        self._check_writeable()
-
-    def _check_writeable(self):
-        if not self.array.flags.writeable:
-            raise ValueError(f"{self.label}: the array is read-only; pass a writeable one")
+        _check_writeable(self.label, array)
 
     def admit(self, gradient, memory):
         """The gradient as a flat array in the parameter's order, gathered if need be; or raise if it does not fit."""
         label, view = f"gradient of {self.label}", self.view
-        _check_kind(label, gradient)
+        gradient = _plain(label, gradient)
         if gradient.dtype != view.dtype:
             raise TypeError(
                 f"{label}: expected {_dtype(view.dtype)} as its parameter, found {_dtype(gradient.dtype)}; convert it"
             )
         if gradient.shape != view.shape:
             raise ValueError(f"{label}: expected shape {view.shape} as its parameter, found {gradient.shape}")
-        if not gradient.flags.aligned:
-            raise ValueError(f"{label}: the array is not aligned in memory; copy it")
-        gradient = gradient.view(np.ndarray)
+        _check_aligned(label, gradient)
         other = memory.shared_with(gradient)
         if other is not None:
             raise ValueError(f"{label}: it shares memory with {other}; copy it")
@@ -145,7 +137,7 @@ class Memory:
 
 
 def group_dicts(params):
-    """``params``, in any of its forms, as group dicts: ``"params"`` a list of arrays, ``"param_names"`` theirs or None.
+    """``params``, in any of its forms, as group dicts: ``"params"`` a list of arrays, ``"param_names"`` or None.
 
     A group's other entries are left as they are.
     """
@@ -162,41 +154,60 @@ def group_dict(group):
         raise TypeError(f"group: expected a dict with 'params' in it, found {type(group).__name__}")
     if "params" not in group:
         raise ValueError("group: it has no 'params'")
-    params, names = group["params"], None
+    params, names = group["params"], group.get("param_names")
     if isinstance(params, np.ndarray):
         params = [params]
     elif isinstance(params, Mapping):
-        names, params = list(params), list(params.values())
+        params = list(params.items())
     else:
         params = _listed("params", params)
-        if params and all(_is_named(item) for item in params):
-            names, params = [name for name, _ in params], [array for _, array in params]
+    named = params and all(isinstance(item, tuple) and len(item) == 2 for item in params)
+    if named and names is not None:
+        raise ValueError("param_names: the params have names of their own already")
+    if named:
+        names, params = [name for name, _ in params], [array for _, array in params]
+    elif names is not None:
+        # Names beside the arrays, as in PyTorch's groups and in our own.
+        names = _listed("param_names", names)
+        if len(names) != len(params):
+            raise ValueError(f"param_names: {len(names)} names were given for {len(params)} parameters")
     for name in names or ():
         if not isinstance(name, str):
-            raise TypeError(f"params: expected names that are strings, found {name!r}")
+            raise TypeError(f"params: expected names that are strings, found {type(name).__name__}")
     return {**group, "params": params, "param_names": names}
 
 
-def _is_named(item):
-    return isinstance(item, tuple) and len(item) == 2 and isinstance(item[0], str)
+_FORMS = {
+    "params": "an array, a sequence of arrays, a mapping of names to arrays, (name, array) pairs or group dicts",
+    "param_names": "a sequence of names",
+}
 
 
 def _listed(what, items):
     if not isinstance(items, Iterable) or isinstance(items, str | bytes | set | frozenset):
-        raise TypeError(
-            f"{what}: expected an array, a sequence of arrays, a mapping of names to arrays, (name, array) pairs "
-            f"or group dicts, found {type(items).__name__}"
-        )
+        raise TypeError(f"{what}: expected {_FORMS[what]}, found {type(items).__name__}")
     return list(items)
 
 
-def _check_kind(label, array):
+def _plain(label, array):
+    """An array without the class that a subclass puts around it, whose attributes need not be true."""
     if isinstance(array, np.ma.MaskedArray):
         raise TypeError(f"{label}: a masked array's mask would be lost; pass its data or fill it")
     if not isinstance(array, np.ndarray):
         raise TypeError(
             f"{label}: expected a NumPy array, found {type(array).__name__}; convert it, as with np.asarray"
         )
+    return np.asarray(array)
+
+
+def _check_writeable(label, array):
+    if not array.flags.writeable:
+        raise ValueError(f"{label}: the array is read-only; pass a writeable one")
+
+
+def _check_aligned(label, array):
+    if not array.flags.aligned:
+        raise ValueError(f"{label}: the array is not aligned in memory; copy it")
 
 
 def _dtype(dtype):

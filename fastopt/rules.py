@@ -79,18 +79,7 @@ class SGD(Optimizer):
         decoupled_weight_decay=False,
         backend=None,
     ):
-        super().__init__(
-            params,
-            lr=lr,
-            momentum=momentum,
-            dampening=dampening,
-            nesterov=nesterov,
-            weight_decay=weight_decay,
-            momentum_form=momentum_form,
-            maximize=maximize,
-            decoupled_weight_decay=decoupled_weight_decay,
-            backend=backend,
-        )
+        super().__init__(**arguments(locals()))
 
     @staticmethod
     def check(o):
@@ -188,18 +177,7 @@ class Adagrad(Optimizer):
         decoupled_weight_decay=False,
         backend=None,
     ):
-        super().__init__(
-            params,
-            lr=lr,
-            lr_decay=lr_decay,
-            weight_decay=weight_decay,
-            initial_accumulator_value=initial_accumulator_value,
-            eps=eps,
-            eps_placement=eps_placement,
-            maximize=maximize,
-            decoupled_weight_decay=decoupled_weight_decay,
-            backend=backend,
-        )
+        super().__init__(**arguments(locals()))
 
     @staticmethod
     def states(o):
@@ -262,16 +240,7 @@ class Adadelta(Optimizer):
         decoupled_weight_decay=False,
         backend=None,
     ):
-        super().__init__(
-            params,
-            lr=lr,
-            rho=rho,
-            eps=eps,
-            weight_decay=weight_decay,
-            maximize=maximize,
-            decoupled_weight_decay=decoupled_weight_decay,
-            backend=backend,
-        )
+        super().__init__(**arguments(locals()))
 
     @staticmethod
     def states(o):
@@ -362,20 +331,7 @@ class RMSprop(Optimizer):
         decoupled_weight_decay=False,
         backend=None,
     ):
-        super().__init__(
-            params,
-            lr=lr,
-            alpha=alpha,
-            eps=eps,
-            weight_decay=weight_decay,
-            momentum=momentum,
-            centered=centered,
-            eps_placement=eps_placement,
-            momentum_form=momentum_form,
-            maximize=maximize,
-            decoupled_weight_decay=decoupled_weight_decay,
-            backend=backend,
-        )
+        super().__init__(**arguments(locals()))
 
     @staticmethod
     def states(o):
@@ -469,19 +425,7 @@ class Adam(Optimizer):
         decoupled_weight_decay=False,
         backend=None,
     ):
-        super().__init__(
-            params,
-            lr=lr,
-            betas=betas,
-            eps=eps,
-            weight_decay=weight_decay,
-            amsgrad=amsgrad,
-            bias_correction=bias_correction,
-            eps_placement=eps_placement,
-            maximize=maximize,
-            decoupled_weight_decay=decoupled_weight_decay,
-            backend=backend,
-        )
+        super().__init__(**arguments(locals()))
 
     @staticmethod
     def states(o):
@@ -529,7 +473,9 @@ class AdamW(Adam):
     {decay}
     amsgrad : bool, default False
         Divide by the largest ``v`` so far.
-    bias_correction, eps_placement
+    bias_correction : bool, default True
+        When False, ``c1 = c2 = 1``.
+    eps_placement : {"outside", "uncorrected", "inside"}, default "outside"
         As for `Adam`.
     {common}
 
@@ -557,19 +503,12 @@ class AdamW(Adam):
         decoupled_weight_decay=True,
         backend=None,
     ):
-        super().__init__(
-            params,
-            lr,
-            betas,
-            eps,
-            weight_decay,
-            amsgrad,
-            bias_correction=bias_correction,
-            eps_placement=eps_placement,
-            maximize=maximize,
-            decoupled_weight_decay=decoupled_weight_decay,
-            backend=backend,
-        )
+        super().__init__(**arguments(locals()))
+
+
+def arguments(names):
+    """The arguments of an ``__init__``, given its local names."""
+    return {name: value for name, value in names.items() if name not in ("self", "__class__")}
 
 
 def eps_in_and_out(o):
@@ -578,7 +517,7 @@ def eps_in_and_out(o):
 
 
 # The rules by the names that they are known by, with the options that make them so: every kernel is among them.
-NAMED = {
+VARIANTS = {
     "SGD": (SGD, {}),
     "Momentum": (SGD, {"momentum": 0.9}),
     "Nesterov": (SGD, {"momentum": 0.9, "nesterov": True}),

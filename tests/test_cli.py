@@ -6,7 +6,7 @@ from click.testing import CliRunner
 import fastopt
 from fastopt import __main__, demo
 from fastopt.cli import cli
-from fastopt.rules import NAMED
+from fastopt.rules import VARIANTS
 
 
 def invoke(*arguments):
@@ -23,7 +23,7 @@ def test_info():
 def test_bench(backend):
     done = invoke("bench", "--size", "10", "--seconds", "0", "--backend", backend, "--dtype", "float64")
     assert done.exit_code == 0, done.output
-    for name in NAMED:
+    for name in VARIANTS:
         assert name in done.output
 
 
@@ -40,7 +40,7 @@ def test_demo(tmp_path):
     assert done.exit_code == 0, done.output
     assert picture.read_bytes().startswith(b"\x89PNG")
     assert "NO" not in done.output
-    for name in NAMED:
+    for name in VARIANTS:
         assert name in done.output
 
 
@@ -57,7 +57,7 @@ def test_demo_fails_when_bits_differ(tmp_path, monkeypatch):
 
 def test_demo_learns():
     data = demo.digits()
-    for name in NAMED:
+    for name in VARIANTS:
         trained = demo.train(name, None, data, 3, lambda: None)
         assert trained.losses[-1] < trained.losses[0] / 2
         assert trained.accuracy > 0.85

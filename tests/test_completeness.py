@@ -9,7 +9,7 @@ from cases import CASES
 import fastopt
 from fastopt import reference
 from fastopt.backend import get_backend
-from fastopt.rules import NAMED
+from fastopt.rules import VARIANTS
 
 RULES = [getattr(fastopt, name) for name in fastopt.__all__ if name not in ("Optimizer", "backends")]
 
@@ -39,7 +39,7 @@ def test_every_kernel_has_a_twin(compiled):
     assert kernels == set(reference.KERNELS)
 
 
-@pytest.mark.parametrize("table", [NAMED, CASES], ids=["NAMED", "CASES"])
+@pytest.mark.parametrize("table", [VARIANTS, CASES], ids=["VARIANTS", "CASES"])
 def test_every_kernel_and_rule_is_in_the_tables(table):
     assert {kernel_of(rule, options) for rule, options in table.values()} == set(reference.KERNELS)
     assert {rule for rule, _ in table.values()} == set(RULES)

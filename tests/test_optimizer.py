@@ -255,8 +255,17 @@ def test_state_dict_of_groups_and_names(backend):
     opt = fastopt.SGD([{"params": {"a": np.ones(1), "b": np.ones(1)}}, {"params": {"c": np.ones(1)}}], backend=backend)
     groups = opt.state_dict()["param_groups"]
     assert [group["params"] for group in groups] == [[0, 1], [2]]
-    assert [group["param_names"] for group in groups] == [("a", "b"), ("c",)]
+    assert [group["param_names"] for group in groups] == [["a", "b"], ["c"]]
     opt.load_state_dict(opt.state_dict())
+
+
+def test_groups_of_another_optimizer(backend):
+    """Groups may be made from groups, and names may stand beside the arrays."""
+    opt = fastopt.SGD({"a": np.ones(1), "b": np.ones(1)}, lr=0.5, backend=backend)
+    again = fastopt.SGD(opt.param_groups, backend=backend)
+    again.step({"a": np.ones(1), "b": None})
+    assert [p[0] for p in opt.param_groups[0]["params"]] == [0.5, 1.0]
+    assert again.param_groups[0]["lr"] == 0.5
 
 
 def test_state_dict_with_other_keys_and_swapped_arrays(backend):

@@ -14,7 +14,7 @@ from libc.stdint cimport int64_t, uintptr_t
 
 import numpy as np
 
-from fastopt.engine import BUSY, in_order, learning_rate
+from fastopt.engine import learning_rate, ordered
 
 cnp.import_array()
 
@@ -42,6 +42,7 @@ cdef struct Tensor:
     Kernel kernel
     const double* scalars  # its own block, or that of an earlier tensor with the same numbers
     double block[MOST_SCALARS]
+    int64_t t  # the step that the block is of
 
 
 cdef class Group:
@@ -62,7 +63,7 @@ cdef class Group:
         self.lr, self.moving = formula.lr, formula.moving
         self.corrected_count = len(formula.corrected)
         if self.corrected_count not in (0, 2):
-            raise ValueError(f"kernel {formula.kernel!r}: the engine corrects none or two averages")
+            raise ValueError(f"kernel {formula.kernel!r}: the engine corrects the bias of none or two averages")
         for i in range(self.corrected_count):
             self.corrected[i] = formula.corrected[i]
         self.fixed_count = len(formula.fixed)
@@ -75,6 +76,7 @@ cdef class Group:
         lr = self.lr if type(self.lr) is float else learning_rate(self.lr, t)
         cdef tuple moving
         cdef int i, count = 3
+        # Bias is corrected here, because in Python two powers would take a third of a small model's step.
         if self.corrected_count == 0:
             moving = self.moving(t, lr)
         else:
@@ -103,7 +105,7 @@ cdef inline bint same_shape(cnp.ndarray a, cnp.ndarray b) noexcept:
     return True
 
 
-cdef inline bint in_order_as(cnp.ndarray a, cnp.ndarray view, int also) noexcept:
+cdef inline bint same_layout(cnp.ndarray a, cnp.ndarray view, int also) noexcept:
     """Whether `a` has the type, shape and memory order of a parameter's `view`, is aligned and native, and `also`."""
     cdef int layout = cnp.PyArray_FLAGS(view) & (cnp.NPY_ARRAY_C_CONTIGUOUS | cnp.NPY_ARRAY_F_CONTIGUOUS)
     return (
@@ -116,15 +118,16 @@ cdef inline bint in_order_as(cnp.ndarray a, cnp.ndarray view, int also) noexcept
 
 cdef class Engine:
     cdef Tensor* tensors
+    cdef Tensor** owners  # those whose blocks a step has filled
     cdef Py_ssize_t count
-    cdef list parameters, arrays, views, groups, held
+    cdef list parameters, arrays, views, names, groups, held
     cdef object kernels, memory
     cdef cnp.ndarray steps_array, starts_array, ends_array
     cdef int64_t* steps
     cdef const uintptr_t* starts
     cdef const uintptr_t* ends
     cdef Py_ssize_t blocks
-    cdef bint running
+    cdef bint busy
 
     def __cinit__(self, kernels, list parameters, memory, cnp.ndarray steps, list formulas):
         cdef Py_ssize_t i
@@ -134,6 +137,8 @@ cdef class Engine:
         self.count = len(parameters)
         self.arrays = [parameter.array for parameter in parameters]
         self.views = [parameter.view for parameter in parameters]
+        names = [parameter.name for parameter in parameters]
+        self.names = None if None in names else names
         self.groups = [None] * len(formulas)
         self.held = [None] * self.count
         self.steps_array = steps
@@ -143,8 +148,9 @@ cdef class Engine:
         self.starts = <const uintptr_t*>cnp.PyArray_DATA(self.starts_array)
         self.ends = <const uintptr_t*>cnp.PyArray_DATA(self.ends_array)
         self.blocks = len(memory.starts)
-        self.tensors = <Tensor*>PyMem_Calloc(self.count + 1, sizeof(Tensor))
-        if self.tensors == NULL:
+        self.tensors = <Tensor*>PyMem_Calloc(self.count, sizeof(Tensor))
+        self.owners = <Tensor**>PyMem_Calloc(self.count, sizeof(Tensor*))
+        if self.tensors == NULL or self.owners == NULL:
             raise MemoryError
         for i, parameter in enumerate(parameters):
             flats = [parameter.flat, None, *parameter.state_flats]
@@ -163,24 +169,27 @@ cdef class Engine:
 
     def __dealloc__(self):
         PyMem_Free(self.tensors)
+        PyMem_Free(self.owners)
 
-    cdef int begin(self) except -1:
-        # One thread at a time looks and sets, on a Python without GIL too.
+    # The critical sections let one thread at a time look and set, on a Python without GIL too.
+
+    cpdef int begin(self) except -1:
         with cython.critical_section(self):
-            self.check_idle()
-            self.running = True
+            if self.busy:
+                raise RuntimeError(
+                    "this optimizer is in the middle of a step, in another thread or further up this call"
+                )
+            self.busy = True
         return 0
 
-    cpdef int check_idle(self) except -1:
-        if self.running:
-            raise RuntimeError(BUSY)
+    cpdef int end(self) except -1:
+        with cython.critical_section(self):
+            self.busy = False
         return 0
 
     def set_formula(self, Py_ssize_t index, formula):
         cdef Py_ssize_t i
-        cdef Group group
-        self.check_idle()
-        group = Group(formula, self.kernels)
+        cdef Group group = Group(formula, self.kernels)
         self.groups[index] = group
         for i in range(self.count):
             if self.tensors[i].group == index:
@@ -190,19 +199,14 @@ cdef class Engine:
         cdef Py_ssize_t i, total = 0
         self.begin()
         try:
-            if type(grads) is not list or len(<list>grads) != self.count:
-                grads = in_order(grads, self.parameters)
-            for i in range(self.count):
-                g = (<list>grads)[i]
-                self.held[i] = g
-                self.tensors[i].active = g is not None
+            self.hold(grads)
             # Learning rates are the caller's code, which may do anything: so they come before the checks.
             self.compute_scalars()
             for i in range(self.count):
                 if self.tensors[i].active:
                     self.admit(i)
                     total += self.tensors[i].n
-            # Nothing has been written until here, and nothing can fail from here on.
+            # Nothing has been written until here, and what follows cannot fail.
             if total < RELEASE_ELEMENTS:
                 self.run()
             else:
@@ -211,26 +215,49 @@ cdef class Engine:
         finally:
             for i in range(self.count):
                 self.held[i] = None
-            self.running = False
+            self.end()
+
+    cdef int hold(self, grads) except -1:
+        """Keep the gradients in the order of the parameters, so that the caller's code cannot free them."""
+        cdef Py_ssize_t i
+        if type(grads) is dict and self.names is not None and len(<dict>grads) == self.count:
+            for i in range(self.count):
+                if self.names[i] not in <dict>grads:
+                    break
+                self.held[i] = (<dict>grads)[self.names[i]]
+            else:
+                grads = self.held
+        elif cnp.PyArray_CheckExact(grads) and self.count == 1:
+            grads = [grads]
+        if not (type(grads) is list or type(grads) is tuple) or len(grads) != self.count:
+            grads = ordered(grads, self.parameters)
+        for i in range(self.count):
+            g = grads[i]
+            self.held[i] = g
+            self.tensors[i].active = g is not None
+        return 0
 
     cdef int compute_scalars(self) except -1:
-        cdef Py_ssize_t i
+        """Point each active tensor at its scalars: its own, or those of one before it in the same group and step."""
+        cdef Py_ssize_t i, j, owners = 0
         cdef int64_t t
         cdef Tensor* tensor
-        cdef Tensor* last = NULL
-        cdef int64_t last_t = 0
         for i in range(self.count):
             tensor = &self.tensors[i]
             if not tensor.active:
                 continue
             t = self.steps[i] + 1
-            if last != NULL and last.group == tensor.group and last_t == t:
-                tensor.scalars = last.scalars
-                continue
-            (<Group>self.groups[tensor.group]).scalars(t, tensor.block)
-            tensor.scalars = tensor.block
-            last = tensor
-            last_t = t
+            # Backwards, for most often the last one will do.
+            for j in range(owners - 1, -1, -1):
+                if self.owners[j].group == tensor.group and self.owners[j].t == t:
+                    tensor.scalars = self.owners[j].block
+                    break
+            else:
+                (<Group>self.groups[tensor.group]).scalars(t, tensor.block)
+                tensor.scalars = tensor.block
+                tensor.t = t
+                self.owners[owners] = tensor
+                owners += 1
         return 0
 
     cdef int admit(self, Py_ssize_t i) except -1:
@@ -240,13 +267,13 @@ cdef class Engine:
         cdef cnp.ndarray gradient
         if not (
             cnp.PyArray_DATA(array) == cnp.PyArray_DATA(view)
-            and in_order_as(array, view, cnp.NPY_ARRAY_WRITEABLE)
+            and same_layout(array, view, cnp.NPY_ARRAY_WRITEABLE)
         ):
             self.parameters[i].check_unchanged()
         g = self.held[i]
         if not (
             cnp.PyArray_CheckExact(g)
-            and in_order_as(<cnp.ndarray>g, view, 0)
+            and same_layout(<cnp.ndarray>g, view, 0)
             and self.is_apart(<uintptr_t>cnp.PyArray_DATA(<cnp.ndarray>g), tensor.n * tensor.itemsize)
         ):
             g = self.parameters[i].admit(g, self.memory)
