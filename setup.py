@@ -1,6 +1,7 @@
 """What pyproject.toml cannot say: one extension for each instruction set, and the flags that keep the bits."""
 
 import os
+import platform
 import sys
 import sysconfig
 
@@ -9,12 +10,15 @@ from setuptools.command.build_ext import build_ext
 
 CORE = "fastopt/_core"
 
-# No contraction, so that no multiplication and addition are fused into one rounding. Without errno and traps, which
-# nothing here reads, square roots and comparisons vectorise.
+# No contraction, so that no multiplication and addition are fused into one rounding, and no fast math, whatever
+# CFLAGS says. Without errno and traps, which nothing here reads, square roots and comparisons vectorise.
 FLAGS = {
-    "unix": ["-O3", "-fno-math-errno", "-fno-trapping-math", "-ffp-contract=off"],
+    "unix": ["-O3", "-fno-fast-math", "-fno-math-errno", "-fno-trapping-math", "-ffp-contract=off"],
     "msvc": ["/O2", "/fp:precise"],
 }
+# The x87 unit of 32-bit processors would round everything twice.
+if platform.machine() in ("i386", "i686"):
+    FLAGS["unix"] += ["-msse2", "-mfpmath=sse"]
 INSTRUCTIONS = {
     "unix": {
         "baseline": [],
@@ -27,8 +31,9 @@ INSTRUCTIONS = {
 
 def builds_x86():
     """Whether the target is x86 alone: a build for two architectures at once gets the baseline only."""
-    if sys.platform == "darwin" and "ARCHFLAGS" in os.environ:
-        return "x86_64" in os.environ["ARCHFLAGS"] and "arm64" not in os.environ["ARCHFLAGS"]
+    flags = os.environ.get("ARCHFLAGS")
+    if sys.platform == "darwin" and flags:
+        return "x86_64" in flags and "arm64" not in flags
     target = sysconfig.get_platform().rpartition("-")[2]  # such as x86_64, amd64, aarch64 or universal2
     return target in ("x86_64", "amd64", "win32", "i686")
 

@@ -1,17 +1,17 @@
 """The engine in NumPy: what one step does, written to be read. Its compiled twin is _core/engine.pyx.
 
-A step has two halves. The first checks everything and computes all scalars, and may raise; the second writes. An engine knows parameters, gradients and formulas, but no rule by its name.
+A step has two halves. The first checks everything and computes all scalars, and may raise; the second writes. An
+engine knows parameters, gradients and formulas, but no rule by its name.
 """
 
-import math
 from collections.abc import Callable, Iterable, Mapping
-from numbers import Real
 from threading import Lock
 from typing import NamedTuple
 
 import numpy as np
 
-from fastopt.options import nearest
+from fastopt.options import nearest, number
+from fastopt.parameters import flat
 
 
 class Formula(NamedTuple):
@@ -71,13 +71,18 @@ def learning_rate(lr, t):
     """The learning rate of update ``t``, checked: ``lr`` itself, or what it returns when it is a function."""
     if not callable(lr):
         return lr
-    value = lr(t)
-    if not isinstance(value, Real) or isinstance(value, bool):
-        raise TypeError(f"lr: the function returned {value!r} for step {t}; it must return a number")
-    value = float(value)
-    if not (math.isfinite(value) and value >= 0):
-        raise ValueError(f"lr: the function returned {value!r} for step {t}; it must be finite and not negative")
-    return value
+    return number("lr", lr(t), whose=f" by its function for step {t}")
+
+
+def check_scalars(group, t, scalars, dtype):
+    """Raise if a group's scalars are not finite in the type of one of its parameters."""
+    with np.errstate(over="ignore"):
+        finite = np.isfinite(np.array(scalars).astype(dtype)).all()
+    if not finite:
+        raise ValueError(
+            f"group {group}: at step {t} its options make a factor that {dtype} cannot hold, of {scalars}; "
+            f"choose smaller ones"
+        )
 
 
 class Engine:
@@ -122,36 +127,34 @@ class Engine:
         self.begin()
         try:
             grads = ordered(grads, self._parameters)
-            active = [i for i, g in enumerate(grads) if g is not None]
+            active = [parameter for parameter, g in zip(self._parameters, grads, strict=True) if g is not None]
             # Learning rates are the caller's code, which may do anything: so they come before the checks.
             scalars = self._scalars(active)
             gradients = []
-            for i in active:
-                self._parameters[i].check_unchanged()
-                gradients.append(self._parameters[i].admit(grads[i], self._memory))
+            for parameter in active:
+                parameter.check_unchanged()
+                gradients.append(parameter.admit(grads[parameter.index], self._memory))
             # Nothing has been written until here, and what follows only writes.
             with np.errstate(all="ignore"):
-                for i, g, values in zip(active, gradients, scalars, strict=True):
-                    parameter = self._parameters[i]
+                for parameter, g, values in zip(active, gradients, scalars, strict=True):
                     p = parameter.flat
                     kernel = self._kernels[self._formulas[parameter.group].kernel]
-                    kernel(p, g, *parameter.state_flats, *map(p.dtype.type, values))
-                    self._steps[i] += 1
+                    kernel(p, flat(g), *parameter.state_flats.values(), *map(p.dtype.type, values))
+                    self._steps[parameter.index] += 1
         finally:
             self.end()
 
     def _scalars(self, active):
         """The scalars of each active parameter; those of one group with one step count are computed once."""
         known = {}
-        scalars = []
-        for i in active:
-            group = self._parameters[i].group
-            t = int(self._steps[i]) + 1
-            if (group, t) not in known:
-                formula = self._formulas[group]
+        for parameter in active:
+            t = parameter.step + 1
+            key = parameter.group, t
+            if key not in known:
+                formula = self._formulas[parameter.group]
                 lr = learning_rate(formula.lr, t)
                 keep = 1 - lr * formula.decay
                 moving = formula.moving(t, lr, *(1 - beta**t for beta in formula.corrected))
-                known[group, t] = (formula.s, formula.l2, keep, *moving, *formula.fixed)
-            scalars.append(known[group, t])
-        return scalars
+                known[key] = (formula.s, formula.l2, keep, *moving, *formula.fixed)
+            check_scalars(*key, known[key], parameter.flat.dtype)
+        return [known[parameter.group, parameter.step + 1] for parameter in active]

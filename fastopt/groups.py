@@ -1,6 +1,7 @@
 """Parameter groups and parameters' state, as their users see them."""
 
 from collections.abc import Mapping, MutableMapping
+from contextlib import contextmanager
 
 from fastopt.options import nearest
 
@@ -19,7 +20,7 @@ class ParamGroup(MutableMapping):
         self._options = options
         self._engine = None
 
-    def attach(self, engine):
+    def _attach(self, engine):
         """From now on, changes of options go to this engine."""
         self._engine = engine
 
@@ -45,19 +46,17 @@ class ParamGroup(MutableMapping):
         for key in changes:
             if key in self._members:
                 raise ValueError(f"{key}: the parameters of a group cannot be replaced; use add_param_group")
-        changed = self._rule.checked({**self._options, **known(changes, self._options, self._rule)})
-        if self._rule.states(changed) != self._rule.states(self._options):
-            raise ValueError(
-                f"{', '.join(changes)}: this would need other state arrays than the parameters have; "
-                f"make a new optimizer, or add a group"
-            )
-        self._engine.begin()
-        try:
-            self.assign(changed)
-        finally:
-            self._engine.end()
+        with claimed(self._engine):
+            old = self._options
+            new = self._rule.checked({**old, **known(changes, old, self._rule)})
+            if self._rule.states(new) != self._rule.states(old):
+                raise ValueError(
+                    f"{', '.join(changes)}: this would need other state arrays than the parameters have; "
+                    f"make a new optimizer, or add a group"
+                )
+            self._assign(new)
 
-    def assign(self, options):
+    def _assign(self, options):
         """Take over options that have been checked. The engine must be claimed."""
         self._engine.set_formula(self._index, self._rule.formula(options))
         self._options = options
@@ -76,25 +75,34 @@ class ParamGroup(MutableMapping):
 class State(Mapping):
     """The state of one parameter: its ``"step"`` count, and its arrays by name. Write into the arrays to change it."""
 
-    def __init__(self, arrays, step):
-        self._arrays = arrays
-        self._step = step  # gives the count, which lies elsewhere
+    def __init__(self, parameter):
+        self._parameter = parameter
 
     def __getitem__(self, key):
-        return self._step() if key == "step" else self._arrays[key]
+        return self._parameter.step if key == "step" else self._parameter.state(key)
 
     def __iter__(self):
         yield "step"
-        yield from self._arrays
+        yield from self._parameter.state_flats
 
     def __len__(self):
-        return 1 + len(self._arrays)
+        return 1 + len(self._parameter.state_flats)
 
     def __repr__(self):
         return repr(dict(self))
 
     def __reduce__(self):
         return dict, (dict(self),)
+
+
+@contextmanager
+def claimed(engine):
+    """Keep steps and other changes out for a while; raise if there is one under way."""
+    engine.begin()
+    try:
+        yield
+    finally:
+        engine.end()
 
 
 def known(given, options, rule):

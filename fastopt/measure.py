@@ -36,15 +36,14 @@ def interleaved(functions, seconds=0.3, rounds=7):
         function()
         counts.append(max(1, int(_SAMPLE_SECONDS / (perf_counter() - start + 1e-9))))
     samples = [[] for _ in functions]
+    timed = list(zip(functions, counts, samples, strict=True))
     collects = gc.isenabled()
     gc.disable()
     try:
         end = perf_counter() + seconds
         while len(samples[0]) < rounds or perf_counter() < end:
-            # Another one goes first each time, so that none always follows the same neighbour.
-            first = len(samples[0]) % len(functions)
-            for i in [*range(first, len(functions)), *range(first)]:
-                function, count, times = functions[i], counts[i], samples[i]
+            # Forwards and backwards in turn, so that what a function leaves in the caches falls to both neighbours.
+            for function, count, times in timed[:: -1 if len(samples[0]) % 2 else 1]:
                 repeats = range(count)
                 start = perf_counter()
                 for _ in repeats:

@@ -3,7 +3,6 @@
 import inspect
 from collections import Counter
 from collections.abc import Mapping
-from contextlib import contextmanager
 from numbers import Integral
 
 import numpy as np
@@ -11,7 +10,7 @@ import numpy as np
 from fastopt import options
 from fastopt.backend import get_backend
 from fastopt.engine import Formula
-from fastopt.groups import ParamGroup, State, known
+from fastopt.groups import ParamGroup, State, claimed, known
 from fastopt.options import nearest
 from fastopt.parameters import Memory, Parameter, group_dict, group_dicts
 
@@ -192,10 +191,7 @@ class Optimizer:
 
     @property
     def state(self):
-        return tuple(
-            State(parameter.state, lambda index=index: int(self._steps[index]))
-            for index, parameter in enumerate(self._parameters)
-        )
+        return self._state
 
     @property
     def backend(self):
@@ -217,7 +213,7 @@ class Optimizer:
         RuntimeError
             The optimizer is in the middle of a step.
         """
-        with self._claimed():
+        with claimed(self._engine):
             self._extend([group_dict(group)])
 
     def state_dict(self):
@@ -234,13 +230,10 @@ class Optimizer:
         RuntimeError
             The optimizer is in the middle of a step.
         """
-        with self._claimed():
+        with claimed(self._engine):
             state = {
-                parameter.index: {
-                    "step": int(self._steps[parameter.index]),
-                    **{name: array.copy(order="K") for name, array in parameter.state.items()},
-                }
-                for parameter in self._parameters
+                index: {name: value if name == "step" else value.copy(order="K") for name, value in entries.items()}
+                for index, entries in enumerate(self._state)
             }
             groups = []
             indices = iter(state)
@@ -271,14 +264,14 @@ class Optimizer:
         -----
         In each of these cases nothing has changed.
         """
-        with self._claimed():
+        with claimed(self._engine):
             loaded_options, loaded_state = self._checked_state_dict(state_dict)
             for group, loaded in zip(self._groups, loaded_options, strict=True):
-                group.assign(loaded)
+                group._assign(loaded)
             self._set_state(loaded_state)
 
     def _checked_state_dict(self, state_dict):
-        """The options of each group, and the step and copies of the state arrays of each parameter."""
+        """The options of each group, and the step and flat copies of the state arrays of each parameter."""
         state, groups = _entries("state_dict", state_dict, ("state", "param_groups"))
         if not isinstance(groups, list | tuple) or len(groups) != len(self._groups):
             raise ValueError(f"state_dict['param_groups']: expected a list of {len(self._groups)} groups")
@@ -289,11 +282,13 @@ class Optimizer:
             members = loaded.pop("params")
             if not isinstance(members, list | tuple) or len(members) != len(mine["params"]):
                 raise ValueError(f"{label}['params']: expected a list of {len(mine['params'])} parameters")
-            if not all(isinstance(key, Integral) for key in members):
+            if not all(isinstance(key, Integral) and not isinstance(key, bool) for key in members):
                 raise TypeError(f"{label}['params']: expected the integers under which 'state' has their entries")
             keys += members
-            if "param_names" in mine and list(loaded.pop("param_names")) != list(mine["param_names"]):
-                raise ValueError(f"{label}['param_names']: expected {list(mine['param_names'])!r}")
+            if "param_names" in mine:
+                names = loaded.pop("param_names")
+                if not isinstance(names, list | tuple) or list(names) != list(mine["param_names"]):
+                    raise ValueError(f"{label}['param_names']: expected {list(mine['param_names'])!r}")
             loaded_options.append(self.checked(loaded))
             if list(self.states(loaded_options[-1])) != list(self.states(mine)):
                 raise ValueError(f"{label}: its options need other state arrays than this optimizer has")
@@ -304,24 +299,30 @@ class Optimizer:
         loaded_state = []
         for parameter, block in zip(self._parameters, blocks, strict=True):
             label = f"state_dict['state']: {parameter.label}"
-            step, *arrays = _entries(label, block, ("step", *parameter.state))
+            step, *arrays = _entries(label, block, ("step", *parameter.state_flats))
             if not isinstance(step, Integral) or isinstance(step, bool):
                 raise TypeError(f"{label}: 'step': expected an int, found {type(step).__name__}")
-            if not 0 <= step < 2**53:
-                raise ValueError(f"{label}: 'step': {step} was given; it must be in [0, 2**53)")
-            for name, array in zip(parameter.state, arrays, strict=True):
-                _check_state(f"{label}: {name!r}", array, parameter.state[name])
-            # Copied, because the arrays may be this optimizer's own in another order.
-            loaded_state.append((int(step), [array.copy(order="K") for array in arrays]))
+            if not 0 <= step < 2**62:
+                raise ValueError(f"{label}: 'step': {step} was given; it must be in [0, 2**62)")
+            # Copies, because the arrays may be this optimizer's own in another order.
+            flats = [
+                parameter.checked_state(f"{label}: {name!r}", name, array)
+                for name, array in zip(parameter.state_flats, arrays, strict=True)
+            ]
+            loaded_state.append((int(step), flats))
         return loaded_options, loaded_state
 
     def __getstate__(self):
-        built = {"_parameters", "_groups", "_steps", "_engine", "_memory", "_backend"}
+        built = {"_parameters", "_groups", "_state", "_steps", "_engine", "_backend"}
         kept = {name: value for name, value in self.__dict__.items() if name not in built}
-        with self._claimed():
+        with claimed(self._engine):
             groups = [dict(group) for group in self._groups]
-            arrays = [list(parameter.state.values()) for parameter in self._parameters]
-            return {"kept": kept, "groups": groups, "state": list(zip(self._steps.tolist(), arrays, strict=True))}
+            # Copies, because whoever takes this goes through it when steps are possible again.
+            state = [
+                (parameter.step, [block.copy() for block in parameter.state_flats.values()])
+                for parameter in self._parameters
+            ]
+        return {"kept": kept, "groups": groups, "state": state}
 
     def __setstate__(self, pickled):
         self.__dict__.update(pickled["kept"])
@@ -338,16 +339,6 @@ class Optimizer:
         return "\n".join(lines)
 
     # Building
-
-    @contextmanager
-    def _claimed(self):
-        """Keeps steps and other changes out."""
-        engine = self._engine
-        engine.begin()
-        try:
-            yield
-        finally:
-            engine.end()
 
     def _set_backend(self, name):
         self._forced = name
@@ -371,21 +362,20 @@ class Optimizer:
         formulas = [group.formula for group in groups]
         engine = self._backend.engine(self._backend.kernels, parameters, memory, steps, formulas)
 
-        self._parameters, self._groups, self._memory, self._steps, self._engine = (
-            parameters,
-            groups,
-            memory,
-            steps,
-            engine,
-        )
+        for parameter in parameters:
+            parameter.steps = steps
+        self._parameters, self._groups, self._steps = parameters, groups, steps
+        self._state = tuple(map(State, parameters))
+        self._engine = engine
         for group in groups:
-            group.attach(engine)
+            group._attach(engine)
 
     def _set_state(self, state):
-        for index, (parameter, (step, arrays)) in enumerate(zip(self._parameters, state, strict=True)):
+        """Take over steps and flat state arrays that have been checked."""
+        for index, (parameter, (step, flats)) in enumerate(zip(self._parameters, state, strict=True)):
             self._steps[index] = step
-            for mine, array in zip(parameter.state.values(), arrays, strict=True):
-                mine[...] = array
+            for mine, block in zip(parameter.state_flats.values(), flats, strict=True):
+                mine[:] = block
 
 
 def _check_names(parameters):
@@ -402,7 +392,7 @@ def _check_names(parameters):
 
 def _entries(label, mapping, expected):
     """The values of a mapping in the order of the keys that it must have, no more and no fewer."""
-    expected = list(expected)
+    expected = dict.fromkeys(expected)
     if not isinstance(mapping, Mapping):
         raise TypeError(f"{label}: expected a dict, found {type(mapping).__name__}")
     missing = [key for key in expected if key not in mapping]
@@ -412,12 +402,3 @@ def _entries(label, mapping, expected):
     if extra:
         raise ValueError(f"{label}: unknown entry {extra[0]!r}{nearest(extra[0], expected)}")
     return [mapping[key] for key in expected]
-
-
-def _check_state(label, array, mine):
-    if not isinstance(array, np.ndarray):
-        raise TypeError(f"{label}: expected an array, found {type(array).__name__}")
-    if array.dtype != mine.dtype:
-        raise TypeError(f"{label}: expected {mine.dtype}, found {array.dtype}")
-    if array.shape != mine.shape:
-        raise ValueError(f"{label}: expected shape {mine.shape}, found {array.shape}")

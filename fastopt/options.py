@@ -14,17 +14,17 @@ def nearest(name, known):
     return f"; did you mean {matches[0]!r}?" if matches else f"; there are {', '.join(known)}"
 
 
-def number(name, value, *, below=None):
+def number(name, value, *, below=None, whose=""):
     """A finite number that is not negative, as a float; smaller than `below` where that is given."""
     if not isinstance(value, Real) or isinstance(value, bool):
-        raise TypeError(f"{name}: expected a number, found {value!r}")
+        raise TypeError(f"{name}: expected a number, found {value!r}{whose}")
     try:
         value = float(value)
     except OverflowError:
         value = math.inf
     if not (math.isfinite(value) and value >= 0 and (below is None or value < below)):
         allowed = "finite and not negative" if below is None else f"in [0, {below})"
-        raise ValueError(f"{name}: {value!r} was given; it must be {allowed}")
+        raise ValueError(f"{name}: {value!r} was given{whose}; it must be {allowed}")
     return value
 
 
@@ -44,10 +44,9 @@ def rate(name, value):
 
 def betas(name, value):
     """Adam's pair of decays."""
-    try:
-        beta1, beta2 = value
-    except (TypeError, ValueError):
-        raise TypeError(f"{name}: expected a pair of numbers, found {value!r}") from None
+    if not isinstance(value, list | tuple) or len(value) != 2:
+        raise TypeError(f"{name}: expected a pair of numbers, found {value!r}")
+    beta1, beta2 = value
     return fraction(f"{name}[0]", beta1), fraction(f"{name}[1]", beta2)
 
 

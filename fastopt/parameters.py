@@ -51,18 +51,42 @@ class Parameter:
             )
         # A view of the array as it is now: its shape, type and place may be changed behind our back.
         self.view = plain.view()
-        self.flat = _flat(self.view)
-        self.state = {}
-        self.state_flats = []
+        self.flat = flat(self.view)
+        self.state_flats = {}
+        self.steps = None  # the counts of all parameters; the optimizer's
         self._scratch = None
 
     def add_state(self, initial):
         """Make the state arrays, given their names and initial values in the kernel's order."""
-        for (name, value), flat in zip(initial.items(), _blocks(self.flat, len(initial)), strict=True):
+        for (name, value), block in zip(initial.items(), _blocks(self.flat, len(initial)), strict=True):
             if value:
-                flat.fill(value)
-            self.state_flats.append(flat)
-            self.state[name] = flat.reshape(self.view.shape, order="C" if self.view.flags.c_contiguous else "F")
+                with np.errstate(over="ignore"):
+                    block.fill(value)
+                if not np.isfinite(block).all():
+                    raise ValueError(f"{self.label}: its state {name!r} cannot start at {value!r} in {block.dtype}")
+            self.state_flats[name] = block
+
+    @property
+    def order(self):
+        """``"C"`` or ``"F"``: the order in which the elements lie in memory."""
+        return "C" if self.view.flags.c_contiguous else "F"
+
+    @property
+    def step(self):
+        return int(self.steps[self.index])
+
+    def state(self, name):
+        """A state array in the parameter's shape: a new view each time, because a view's shape can be changed."""
+        return self.state_flats[name].reshape(self.view.shape, order=self.order)
+
+    def checked_state(self, label, name, array):
+        """A copy of what is to become a state array, flat in the parameter's order; or raise if it does not fit."""
+        array = _plain(label, array)
+        if array.dtype != self.view.dtype:
+            raise TypeError(f"{label}: expected {_dtype(self.view.dtype)}, found {_dtype(array.dtype)}")
+        if array.shape != self.view.shape:
+            raise ValueError(f"{label}: expected shape {self.view.shape}, found {array.shape}")
+        return flat(np.array(array, order=self.order))
 
     def check_unchanged(self):
         """Raise if the caller has changed the array's place, shape, type or flags since it was given."""
@@ -78,7 +102,7 @@ class Parameter:
         _check_writeable(self.label, array)
 
     def admit(self, gradient, memory):
-        """The gradient as a flat array in the parameter's order, gathered if need be; or raise if it does not fit."""
+        """The gradient, gathered into the parameter's memory order if need be; or raise if it does not fit."""
         label, view = f"gradient of {self.label}", self.view
         gradient = _plain(label, gradient)
         if gradient.dtype != view.dtype:
@@ -91,13 +115,12 @@ class Parameter:
         other = memory.shared_with(gradient)
         if other is not None:
             raise ValueError(f"{label}: it shares memory with {other}; copy it")
-        order = "c_contiguous" if view.flags.c_contiguous else "f_contiguous"
-        if not getattr(gradient.flags, order):
-            if self._scratch is None:
-                self._scratch = np.empty_like(view)
-            np.copyto(self._scratch, gradient)
-            gradient = self._scratch
-        return _flat(gradient)
+        if gradient.flags.c_contiguous if self.order == "C" else gradient.flags.f_contiguous:
+            return gradient
+        if self._scratch is None:
+            self._scratch = np.empty_like(view)
+        np.copyto(self._scratch, gradient)
+        return self._scratch
 
 
 class Memory:
@@ -113,14 +136,13 @@ class Memory:
         blocks = []
         for parameter in parameters:
             blocks.append((parameter.label, parameter.flat))
-            for name, flat in zip(parameter.state, parameter.state_flats, strict=True):
-                blocks.append((f"the state {name!r} of {parameter.label}", flat))
-        blocks = [(_start(flat), label, flat) for label, flat in blocks if flat.size]
-        blocks.sort(key=lambda block: block[0])
+            for name, block in parameter.state_flats.items():
+                blocks.append((f"the state {name!r} of {parameter.label}", block))
+        blocks = sorted(((_start(block), label, block) for label, block in blocks if block.size), key=lambda x: x[0])
         self._labels = [label for _, label, _ in blocks]
-        self._flats = [flat for _, _, flat in blocks]
+        self._blocks = [block for _, _, block in blocks]
         self.starts = [start for start, _, _ in blocks]
-        self.ends = [start + flat.nbytes for start, _, flat in blocks]
+        self.ends = [start + block.nbytes for start, _, block in blocks]
         for i, j in pairwise(range(len(blocks))):
             if self.starts[j] < self.ends[i]:
                 raise ValueError(f"{self._labels[j]}: it shares memory with {self._labels[i]}; copy one of them")
@@ -130,7 +152,7 @@ class Memory:
         low, high = byte_bounds(array)
         i = bisect_left(self.starts, high) - 1
         while i >= 0 and self.ends[i] > low:
-            if np.shares_memory(array, self._flats[i]):
+            if np.shares_memory(array, self._blocks[i]):
                 return self._labels[i]
             i -= 1
         return None
@@ -214,7 +236,7 @@ def _dtype(dtype):
     return f"{dtype.name}" if dtype.isnative else f"byte-swapped {dtype.name}"
 
 
-def _flat(array):
+def flat(array):
     """A contiguous array's elements in the order of memory."""
     return (array if array.flags.c_contiguous else array.T).reshape(-1)
 
@@ -223,22 +245,20 @@ def _start(array):
     return array.__array_interface__["data"][0]
 
 
-def _blocks(flat, count):
-    """``count`` arrays of zeros like ``flat``, at the starts of cache lines, staggered over the page.
-
-    They are views of one block that nobody else holds, so that NumPy refuses to resize them.
-    """
-    size = -(-flat.nbytes // _LINE) * _LINE
+def _blocks(like, count):
+    """``count`` flat arrays of zeros like another, at the starts of cache lines, staggered over the page."""
+    size = -(-like.nbytes // _LINE) * _LINE
     staggered = size >= _PAGE // 2
     room = size + (_PAGE if staggered else 0)
-    block = np.zeros(count * room + _LINE, dtype=np.uint8)
+    # Through a memoryview, so that nobody who holds one of the arrays has an owner of the memory to resize.
+    block = np.frombuffer(memoryview(np.zeros(count * room + _LINE, dtype=np.uint8)), dtype=np.uint8)
     first = position = _start(block)
     arrays = []
     for i in range(count):
         position = -(-position // _LINE) * _LINE
         if staggered:
-            position += ((_start(flat) // _LINE * _LINE + (i + 1) * _STAGGER) - position) % _PAGE
+            position += ((_start(like) // _LINE * _LINE + (i + 1) * _STAGGER) - position) % _PAGE
         begin = position - first
-        arrays.append(block[begin : begin + flat.nbytes].view(flat.dtype))
+        arrays.append(block[begin : begin + like.nbytes].view(like.dtype))
         position += size
     return arrays

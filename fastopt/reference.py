@@ -22,15 +22,15 @@ def sgd(p, g, s, l2, keep, lr):
     p[:] = keep * p - lr * d
 
 
-def sgd_momentum(p, g, b, s, l2, keep, gain, rate, mu):
+def sgd_momentum(p, g, b, s, l2, keep, gain, carry, rate):
     d = s * g + l2 * p
-    b[:] = mu * b + gain * d
+    b[:] = carry * b + gain * d
     p[:] = keep * p - rate * b
 
 
-def sgd_nesterov(p, g, b, s, l2, keep, gain, rate, mu):
+def sgd_nesterov(p, g, b, s, l2, keep, gain, carry, rate, mu):
     d = s * g + l2 * p
-    b[:] = mu * b + gain * d
+    b[:] = carry * b + gain * d
     p[:] = keep * p - rate * (gain * d + mu * b)
 
 

@@ -107,16 +107,16 @@ class SGD(Optimizer):
 
     @staticmethod
     def scalars(o):
-        # With momentum: gain (of the gradient into the buffer), rate (of the buffer into the update); mu.
         mu, dampening = o["momentum"], o["dampening"]
         if mu == 0:
             return lambda t, lr: (lr,), ()
+        # gain of the gradient into the buffer, carry of the buffer to the next step, rate of the buffer into the update
+        nesterov = (mu,) if o["nesterov"] else ()
         if o["momentum_form"] == "velocity":
-            return lambda t, lr: (lr, 1.0), (mu,)
+            return lambda t, lr: (lr, mu, 1.0), nesterov
         if o["momentum_form"] == "ema":
-            return lambda t, lr: (1 - mu, lr), (mu,)
-        # The buffer starts at zero, so a gain of 1 makes it the first gradient.
-        return lambda t, lr: (1.0 if t == 1 else 1 - dampening, lr), (mu,)
+            return lambda t, lr: (1 - mu, mu, lr), nesterov
+        return lambda t, lr: (1.0, 0.0, lr) if t == 1 else (1 - dampening, mu, lr), nesterov
 
 
 class Adagrad(Optimizer):
@@ -348,7 +348,7 @@ class RMSprop(Optimizer):
 
     @staticmethod
     def scalars(o):
-        # With momentum: gain (of r into the buffer), rate (of the buffer into the update); last, mu.
+        # With momentum: gain of r into the buffer, rate of the buffer into the update; last, mu.
         alpha, mu = o["alpha"], o["momentum"]
         averages = (alpha, 1 - alpha, *eps_in_and_out(o))
         if mu == 0:

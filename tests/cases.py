@@ -29,6 +29,7 @@ CASES = {
         SGD,
         {"lr": 0.1, "momentum": 0.9, "nesterov": True, "weight_decay": 0.05, "decoupled_weight_decay": True},
     ),
+    "nesterov-maximize": (SGD, {"lr": 0.1, "momentum": 0.9, "nesterov": True, "weight_decay": 0.05, "maximize": True}),
     "adagrad": (Adagrad, {}),
     "adagrad-options": (
         Adagrad,
@@ -57,6 +58,17 @@ CASES = {
         RMSprop,
         {"lr": 0.1, "alpha": 0.9, "eps": 1e-2, "centered": True, "eps_placement": "inside"},
     ),
+    "rmsprop-centered-decoupled": (
+        RMSprop,
+        {
+            "lr": 0.1,
+            "alpha": 0.9,
+            "centered": True,
+            "weight_decay": 0.05,
+            "decoupled_weight_decay": True,
+            "maximize": True,
+        },
+    ),
     "rmsprop-momentum": (RMSprop, {"lr": falling, "alpha": 0.9, "momentum": 0.8, "weight_decay": 0.05}),
     "rmsprop-momentum-velocity": (
         RMSprop,
@@ -69,7 +81,33 @@ CASES = {
             "momentum_form": "velocity",
         },
     ),
+    "rmsprop-momentum-decoupled": (
+        RMSprop,
+        {
+            "lr": 0.1,
+            "alpha": 0.9,
+            "momentum": 0.8,
+            "weight_decay": 0.05,
+            "decoupled_weight_decay": True,
+            "maximize": True,
+        },
+    ),
     "rmsprop-centered-momentum": (RMSprop, {"lr": falling, "alpha": 0.9, "momentum": 0.8, "centered": True}),
+    "rmsprop-centered-momentum-l2": (
+        RMSprop,
+        {"lr": 0.1, "alpha": 0.9, "momentum": 0.8, "centered": True, "weight_decay": 0.05, "maximize": True},
+    ),
+    "rmsprop-centered-momentum-decoupled": (
+        RMSprop,
+        {
+            "lr": 0.1,
+            "alpha": 0.9,
+            "momentum": 0.8,
+            "centered": True,
+            "weight_decay": 0.05,
+            "decoupled_weight_decay": True,
+        },
+    ),
     "rmsprop-centered-momentum-velocity": (
         RMSprop,
         {
@@ -92,6 +130,10 @@ CASES = {
     "amsgrad-uncorrected": (
         Adam,
         {"lr": 0.1, "betas": (0.8, 0.6), "eps": 1e-3, "amsgrad": True, "eps_placement": "uncorrected"},
+    ),
+    "amsgrad-inside": (
+        Adam,
+        {"lr": 0.1, "betas": (0.8, 0.6), "eps": 1e-3, "amsgrad": True, "eps_placement": "inside"},
     ),
     "adamw": (AdamW, {}),
     "adamw-amsgrad": (AdamW, {"lr": 0.1, "betas": (0.8, 0.6), "amsgrad": True, "maximize": True}),

@@ -208,6 +208,24 @@ def test_gradients_that_overlap(opt):
         assert_unchanged(opt, before)
 
 
+class Liar(np.ndarray):
+    """A subclass whose attributes are not true."""
+
+    shape = property(lambda self: (1_000_000,))
+
+
+def test_subclasses_cannot_lie(backend):
+    p = np.ones(1_000_000)
+    opt = fastopt.SGD(p, backend=backend)
+    before = snapshot(opt)
+    with pytest.raises(ValueError, match=r"expected shape \(1000000,\) as its parameter, found \(3,\)"):
+        opt.step([np.ones(3).view(Liar)])
+    assert_unchanged(opt, before)
+    q = np.ones(3)
+    fastopt.SGD(q.view(Liar), lr=0.5, backend=backend).step(np.ones(3))
+    np.testing.assert_array_equal(q, np.full(3, 0.5))
+
+
 def test_gradients_beside_a_parameter_are_apart(backend):
     """Within the bounds of an array, but not in its elements; and right before and behind it."""
     block = np.zeros((10, 4))
@@ -255,13 +273,105 @@ def test_parameter_reshaped_and_retyped(opt):
     assert_unchanged(opt, before)
 
 
-def test_state_arrays_cannot_be_resized(opt):
+def test_state_arrays_cannot_be_resized_or_replaced(opt):
+    array = opt.state[0]["exp_avg"]
     with pytest.raises(ValueError, match="resize"):
-        opt.state[0]["exp_avg"].resize(100, refcheck=False)
+        array.resize(100, refcheck=False)
+    assert not isinstance(array.base, np.ndarray) or not array.base.flags.owndata
     with pytest.raises(TypeError):
         opt.state[0]["exp_avg"] = np.zeros(100)
     with pytest.raises(TypeError):
         opt.state[0]["step"] = -1
+
+
+def test_views_of_the_state_may_be_changed(opt):
+    """Their shape and flags are theirs alone."""
+    saved = copy.deepcopy(opt.state_dict())
+    array = opt.state[0]["exp_avg"]
+    array.flags.writeable = False
+    opt.step([np.ones((2, 3)), np.ones(3), np.ones((2, 3))])
+    opt.load_state_dict(saved)
+    assert opt.state[0]["exp_avg"].flags.writeable
+    assert opt.state[0]["step"] == 1
+
+
+class Meddler(np.ndarray):
+    """A gradient with which other arrays are resized as soon as a subclass's code runs."""
+
+    victim = None
+
+    @property
+    def flags(self):
+        self.victim.resize(0, refcheck=False)
+        return super().flags
+
+    def __array_finalize__(self, parent):
+        if self.victim is not None:
+            self.victim.resize(0, refcheck=False)
+
+
+def test_arrays_that_change_while_they_are_checked(backend):
+    p, q, g = np.zeros(1000), np.zeros(4), np.ones(1000)
+    meddler = np.ones(4).view(Meddler)
+    opt = fastopt.SGD([p, q], lr=1.0, backend=backend)
+    for victim in (g, p):
+        meddler.victim = victim
+        try:
+            opt.step([g, meddler])
+        except ValueError:
+            assert opt.state[0]["step"] == opt.state[1]["step"]
+    assert (q == -opt.state[1]["step"]).all()
+
+
+@pytest.mark.parametrize(
+    ("rule", "options"),
+    [
+        (fastopt.SGD, {"lr": 1e39}),
+        (fastopt.SGD, {"weight_decay": 1e39}),
+        (fastopt.RMSprop, {"momentum": 1e39}),
+        (fastopt.AdamW, {"lr": 1e30, "weight_decay": 1e30}),
+        (fastopt.Adam, {"eps": 1e39}),
+        (fastopt.Adam, {"lr": lambda t: 1e39}),
+    ],
+)
+def test_factors_that_the_dtype_cannot_hold(rule, options, backend):
+    wide, narrow = np.ones(2), np.ones(2, dtype=np.float32)
+    opt = rule([{"params": [wide]}, {"params": [narrow]}], **options, backend=backend)
+    before = snapshot(opt)
+    for _ in range(2):
+        opt.step([None, None])
+        with pytest.raises(ValueError, match="group 1: at step 1 its options make a factor that float32 cannot hold"):
+            opt.step([np.ones(2), np.ones(2, dtype=np.float32)])
+    assert_unchanged(opt, before)
+    opt.step([np.ones(2), None])
+
+
+def test_state_that_cannot_start_there(backend):
+    with pytest.raises(ValueError, match="parameter 0: its state 'sum' cannot start at 1e\\+39 in float32"):
+        fastopt.Adagrad(np.ones(2, dtype=np.float32), initial_accumulator_value=1e39, backend=backend)
+
+
+def test_rules_that_do_not_fit_their_kernel(compiled):
+    """A rule of one's own is checked against the kernel before it can reach any memory."""
+
+    class Fewer(fastopt.Adam):
+        states = staticmethod(lambda o: {"exp_avg": 0.0})
+
+    class Other(fastopt.SGD):
+        kernel = staticmethod(lambda o: "adadelta")
+
+    class Silent(fastopt.SGD):
+        scalars = staticmethod(lambda o: (lambda t, lr: (), ()))
+
+    with pytest.raises(ValueError, match="kernel 'adam': it takes other state arrays than the rule has"):
+        Fewer(np.ones(2), backend=compiled)
+    with pytest.raises(ValueError, match="kernel 'adadelta': it takes other state arrays"):
+        Other(np.ones(2), backend=compiled)
+    p = np.ones(2)
+    opt = Silent(p, backend=compiled)
+    with pytest.raises(ValueError, match="group 0: its kernel takes 4 scalars"):
+        opt.step(np.ones(2))
+    assert (p == 1).all()
 
 
 # Options
@@ -299,6 +409,7 @@ OPTIONS = [
     (fastopt.Adam, {"betas": (-0.1, 0.999)}, ValueError, r"betas\[0\]: -0.1 was given"),
     (fastopt.Adam, {"betas": (0.9, float("nan"))}, ValueError, r"betas\[1\]: nan was given"),
     (fastopt.Adam, {"betas": 0.9}, TypeError, "betas: expected a pair of numbers, found 0.9"),
+    (fastopt.Adam, {"betas": {0.9, 0.999}}, TypeError, "betas: expected a pair of numbers"),
     (fastopt.Adam, {"betas": (0.9, 0.99, 0.999)}, TypeError, "betas: expected a pair"),
     (fastopt.Adam, {"betas": ("a", 0.9)}, TypeError, r"betas\[0\]: expected a number"),
     (fastopt.Adam, {"eps": float("inf")}, ValueError, "eps: inf was given"),
@@ -363,9 +474,9 @@ def test_options_that_need_other_state(rule, start, change, backend):
 @pytest.mark.parametrize(
     ("lr", "error", "message"),
     [
-        (lambda t: -0.1, ValueError, "lr: the function returned -0.1 for step 2"),
-        (lambda t: float("nan"), ValueError, "lr: the function returned nan for step 2"),
-        (lambda t: None, TypeError, "lr: the function returned None for step 2"),
+        (lambda t: -0.1, ValueError, "lr: -0.1 was given by its function for step 2"),
+        (lambda t: float("nan"), ValueError, "lr: nan was given by its function for step 2"),
+        (lambda t: None, TypeError, "lr: expected a number, found None by its function for step 2"),
         (lambda t: 1 / 0, ZeroDivisionError, "division"),
     ],
 )
@@ -450,8 +561,13 @@ STATE_DICTS = [
     (change(["state", 2, "exp_avg"], np.zeros(6)), ValueError, r"'exp_avg': expected shape \(2, 3\), found \(6,\)"),
     (change(["state", 2, "exp_avg"], np.zeros((2, 2))), ValueError, r"'exp_avg': .* found \(2, 2\)"),
     (change(["state", 2, "exp_avg"], np.zeros((2, 3), np.float32)), TypeError, "'exp_avg': expected float64, found"),
-    (change(["state", 2, "exp_avg"], np.zeros((2, 3), ">f8")), TypeError, "'exp_avg': expected float64, found >f8"),
-    (change(["state", 2, "exp_avg"], [[0.0] * 3] * 2), TypeError, "'exp_avg': expected an array, found list"),
+    (
+        change(["state", 2, "exp_avg"], np.zeros((2, 3), ">f8")),
+        TypeError,
+        "expected float64, found byte-swapped",
+    ),
+    (change(["state", 2, "exp_avg"], [[0.0] * 3] * 2), TypeError, "'exp_avg': expected a NumPy array, found list"),
+    (change(["state", 2, "exp_avg"], np.ma.zeros((2, 3))), TypeError, "'exp_avg': a masked array's mask would be lost"),
     (change(["param_groups"], {}), ValueError, r"state_dict\['param_groups'\]: expected a list of 1 groups"),
     (change(["param_groups"], []), ValueError, r"state_dict\['param_groups'\]: expected a list of 1 groups"),
     (remove("param_groups", 0, "lr"), ValueError, "'lr' is missing"),
@@ -461,7 +577,9 @@ STATE_DICTS = [
     (change(["param_groups", 0, "params"], [0, 1]), ValueError, "expected a list of 3 parameters"),
     (change(["param_groups", 0, "params"], [0, 1, 1]), ValueError, "1 stands for more than one parameter"),
     (change(["param_groups", 0, "params"], [0, 1, []]), TypeError, "expected the integers"),
+    (change(["param_groups", 0, "params"], [False, True, 2]), TypeError, "expected the integers"),
     (change(["param_groups", 0, "param_names"], ["W", "b", "c"]), ValueError, r"\['param_names'\]: expected"),
+    (change(["param_groups", 0, "param_names"], 7), ValueError, r"\['param_names'\]: expected"),
 ]
 
 

@@ -44,6 +44,14 @@ def test_demo(tmp_path):
         assert name in done.output
 
 
+@pytest.mark.parametrize("name", ["demo.xyz", "nowhere/demo.png"])
+def test_demo_refuses_a_picture_that_cannot_be_written(name, tmp_path, monkeypatch):
+    monkeypatch.setattr(demo, "compare", None)  # it must not get so far
+    done = invoke("demo", "--output", str(tmp_path / name))
+    assert done.exit_code == 1
+    assert done.output.startswith("Error: ")
+
+
 def test_demo_fails_when_bits_differ(tmp_path, monkeypatch):
     def differ(epochs, tick):
         yield demo.Comparison("SGD", [1.0], 0.5, 2.0, 1.0, False)

@@ -9,6 +9,7 @@ from cases import CASES
 import fastopt
 from fastopt import reference
 from fastopt.backend import get_backend
+from fastopt.engine import learning_rate
 from fastopt.rules import VARIANTS
 
 RULES = [getattr(fastopt, name) for name in fastopt.__all__ if name not in ("Optimizer", "backends")]
@@ -35,8 +36,12 @@ def test_every_rule_is_public():
 
 
 def test_every_kernel_has_a_twin(compiled):
-    kernels = {name for name in get_backend(compiled).kernels if not name.startswith("stream")}
-    assert kernels == set(reference.KERNELS)
+    kernels = get_backend(compiled).kernels
+    assert {name for name in kernels if not name.startswith("stream")} == set(reference.KERNELS)
+    for name, twin in reference.KERNELS.items():
+        *_, buffers, scalars = kernels[name]
+        names = list(inspect.signature(twin).parameters)
+        assert (names.index("s"), len(names)) == (buffers, buffers + scalars)
 
 
 @pytest.mark.parametrize("table", [VARIANTS, CASES], ids=["VARIANTS", "CASES"])
@@ -54,6 +59,24 @@ def test_every_option_is_in_a_case(rule):
     }
     inherited = set(options_of(fastopt.Adam)) if rule is fastopt.AdamW else set()
     assert set(options_of(rule)) - inherited <= tried
+
+
+@pytest.mark.parametrize("kernel", reference.KERNELS)
+def test_every_scalar_acts_in_a_case(kernel):
+    """In each kernel every scalar takes, in some case, a value that is not the neutral one."""
+    neutral = {"s": 1, "l2": 0, "keep": 1, "e_in": 0, "e_out": 0, "gain": 1, "carry": 0, "rate": 1}
+    acting, names = set(), ()
+    for rule, options in CASES.values():
+        group = rule([np.ones(1)], **options, backend="numpy").param_groups[0]
+        formula = group.formula
+        if formula.kernel == kernel:
+            names = list(inspect.signature(reference.KERNELS[kernel]).parameters)[2 + len(rule.states(group)) :]
+            lr = learning_rate(formula.lr, 2)
+            corrections = [1 - beta**2 for beta in formula.corrected]
+            moving = formula.moving(2, lr, *corrections)
+            values = (formula.s, formula.l2, 1 - lr * formula.decay, *moving, *formula.fixed)
+            acting |= {name for name, value in zip(names, values, strict=True) if value != neutral.get(name)}
+    assert acting == set(names) != set()
 
 
 @pytest.mark.parametrize("name", CASES)

@@ -133,13 +133,13 @@ def test_memory_mapped_parameters(backend, tmp_path):
 
 def test_learning_rate_is_called_with_the_step_count(backend):
     seen = []
-    opt = fastopt.SGD([np.ones(2), np.ones(2)], lr=lambda t: seen.append(t) or 0.1, backend=backend)
-    for _ in range(3):
-        opt.step([np.ones(2), np.ones(2)])
-    opt.step([None, np.ones(2)])
-    opt.step([np.ones(2), np.ones(2)])
-    # Once for each group and count: the second parameter is one ahead at the end.
-    assert seen == [1, 2, 3, 4, 4, 5]
+    opt = fastopt.SGD([np.ones(2) for _ in range(3)], lr=lambda t: seen.append(t) or 0.1, backend=backend)
+    g = np.ones(2)
+    opt.step([g, g, g])
+    opt.step([None, g, None])
+    # Once for each group and count, wherever its parameters stand.
+    opt.step([g, g, g])
+    assert seen == [1, 2, 2, 3]
 
 
 def test_learning_rate_may_be_any_real_number(backend):
@@ -227,6 +227,16 @@ def test_state_has_pytorchs_names(backend):
     assert "max_exp_avg_sq" in fastopt.Adam([np.ones(2)], amsgrad=True, backend=backend).state[0]
     every = fastopt.RMSprop([np.ones(2)], centered=True, momentum=0.9, backend=backend).state[0]
     assert list(every) == ["step", "square_avg", "grad_avg", "momentum_buffer"]
+
+
+def test_first_momentum_is_the_gradient(backend):
+    """In the form of PyTorch, whatever was in the buffer before."""
+    for nesterov in (False, True):
+        p = np.ones(2)
+        opt = fastopt.SGD(p, lr=1.0, momentum=0.5, nesterov=nesterov, backend=backend)
+        opt.state[0]["momentum_buffer"][:] = 8
+        opt.step(np.ones(2))
+        np.testing.assert_array_equal(opt.state[0]["momentum_buffer"], [1.0, 1.0])
 
 
 def test_state_is_live(backend):
@@ -342,6 +352,25 @@ def test_memory_is_freed_without_the_collector(backend):
         assert gone() is None
     finally:
         gc.enable()
+
+
+def test_options_are_set_in_groups(backend):
+    opt = fastopt.SGD(np.ones(2), backend=backend)
+    with pytest.raises(AttributeError, match=r"lr: options are set in a group, as in opt.param_groups\[0\]\['lr'\]"):
+        opt.lr = 0.5
+    opt.note = "anything else is the caller's"
+
+
+def test_base_is_no_rule():
+    with pytest.raises(TypeError, match="Optimizer is the base of the rules"):
+        fastopt.Optimizer(np.ones(2))
+
+
+def test_state_pickles_as_a_dict(backend):
+    state = fastopt.Adam(np.ones(2), backend=backend).state[0]
+    copied = pickle.loads(pickle.dumps(state))
+    assert type(copied) is dict
+    assert list(copied) == list(state)
 
 
 def test_rules_of_ones_own(backend):

@@ -1,1 +1,1 @@
-"""The compiled part: nothing outside fastopt.backend knows what is in it."""
+"""The compiled part: only fastopt.backend imports it."""

@@ -1,29 +1,43 @@
 """What the processor offers and the operating system allows.
 
-Both matter: a system that does not save the wide registers has to be respected. GCC's and Clang's builtins and
-Windows' own call look at both. This module is compiled with baseline flags, so that it runs anywhere.
+Both matter: a system that does not save the wide registers has to be respected. GCC's and Clang's builtins look at
+both. This module is compiled with baseline flags, so that it runs anywhere.
 """
 
 cdef extern from *:
     """
-    #if defined(__x86_64__) || defined(__i386__) || defined(_M_X64) || defined(_M_IX86)
-      #if defined(_MSC_VER) && !defined(__clang__)
-        #include <windows.h>
-        /* Windows runs on no processor that has AVX-512F without the VL, BW and DQ that the kernels use too. */
-        #define fastopt_has_avx2() IsProcessorFeaturePresent(40)
-        #define fastopt_has_avx512() IsProcessorFeaturePresent(41)
-      #else
-        #define fastopt_has_avx2() __builtin_cpu_supports("avx2")
-        #define fastopt_has_avx512() (__builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512vl") && \
-                                      __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512dq"))
-      #endif
+    #if defined(_MSC_VER) && (defined(_M_X64) || defined(_M_IX86))
+      #include <intrin.h>
+      #define BITS(word, mask) (((word) & (mask)) == (mask))
+      /* Leaf 7 of cpuid in `seven`, and the registers that the system saves (XCR0). */
+      static unsigned long long fastopt_saved(int seven[4]) {
+        int leaf[4];
+        __cpuid(leaf, 0);
+        if (leaf[0] < 7) return 0;
+        __cpuidex(seven, 7, 0);
+        __cpuid(leaf, 1);
+        return BITS(leaf[2], 1 << 27) ? _xgetbv(0) : 0;
+      }
+      static int fastopt_has_avx2(void) {
+        int seven[4];
+        return BITS(fastopt_saved(seven), 0x06) && BITS(seven[1], 1 << 5);
+      }
+      static int fastopt_has_avx512(void) {
+        int seven[4];
+        /* F, DQ, BW and VL */
+        return BITS(fastopt_saved(seven), 0xe6) && BITS((unsigned)seven[1], 1u << 16 | 1u << 17 | 1u << 30 | 1u << 31);
+      }
+    #elif defined(__x86_64__) || defined(__i386__)
+      #define fastopt_has_avx2() __builtin_cpu_supports("avx2")
+      #define fastopt_has_avx512() (__builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512vl") && \
+                                    __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512dq"))
     #else
       #define fastopt_has_avx2() 0
       #define fastopt_has_avx512() 0
     #endif
     """
-    int fastopt_has_avx2() nogil
-    int fastopt_has_avx512() nogil
+    int fastopt_has_avx2()
+    int fastopt_has_avx512()
 
 
 def features():

@@ -5,16 +5,19 @@ goes to the Python methods of the parameter, which raise the error or give an ar
 kernels by their pointers only, and no rule by its name.
 """
 
+include "rounding.pxi"
+
 cimport cython
 cimport numpy as cnp
 from cpython.mem cimport PyMem_Calloc, PyMem_Free
 from cpython.pycapsule cimport PyCapsule_GetPointer
-from libc.math cimport pow
+from libc.float cimport DBL_MAX, FLT_MAX
+from libc.math cimport fabs, pow
 from libc.stdint cimport int64_t, uintptr_t
 
 import numpy as np
 
-from fastopt.engine import learning_rate, ordered
+from fastopt.engine import check_scalars, learning_rate, ordered
 
 cnp.import_array()
 
@@ -29,7 +32,6 @@ cdef enum:
     RELEASE_ELEMENTS = 16384
 
 CHUNK = CHUNK_ELEMENTS
-TOO_MANY_SCALARS = "more scalars than the engine holds; raise MOST_SCALARS"
 
 
 cdef struct Tensor:
@@ -48,6 +50,9 @@ cdef struct Tensor:
 cdef class Group:
     """The formula of one parameter group, unpacked."""
     cdef Kernel kernels[2]  # float32, float64
+    cdef int buffers, scalars  # how many they take
+    cdef Py_ssize_t index
+    cdef double largest  # that all of its parameters can hold
     cdef double s, l2, decay
     cdef object lr, moving
     cdef double corrected[2]
@@ -55,10 +60,12 @@ cdef class Group:
     cdef double fixed[MOST_SCALARS]
     cdef int fixed_count
 
-    def __cinit__(self, formula, kernels):
-        single, double_ = kernels[formula.kernel]
+    def __cinit__(self, Py_ssize_t index, formula, kernels):
+        single, double_, self.buffers, self.scalars = kernels[formula.kernel]
         self.kernels[0] = <Kernel>PyCapsule_GetPointer(single, "fastopt float32 kernel")
         self.kernels[1] = <Kernel>PyCapsule_GetPointer(double_, "fastopt float64 kernel")
+        self.index = index
+        self.largest = DBL_MAX
         self.s, self.l2, self.decay = formula.s, formula.l2, formula.decay
         self.lr, self.moving = formula.lr, formula.moving
         self.corrected_count = len(formula.corrected)
@@ -67,22 +74,24 @@ cdef class Group:
         for i in range(self.corrected_count):
             self.corrected[i] = formula.corrected[i]
         self.fixed_count = len(formula.fixed)
-        if self.fixed_count > MOST_SCALARS:
-            raise ValueError(f"kernel {formula.kernel!r}: {TOO_MANY_SCALARS}")
+        if self.fixed_count > self.scalars or self.scalars > MOST_SCALARS or self.buffers > MOST_BUFFERS:
+            raise ValueError(f"kernel {formula.kernel!r}: it takes fewer scalars than {formula}, or too many arrays")
         for i in range(self.fixed_count):
             self.fixed[i] = formula.fixed[i]
 
-    cdef int scalars(self, int64_t t, double* out) except -1:
+    cdef int compute(self, int64_t t, double* out) except -1:
+        """The scalars of step t."""
         lr = self.lr if type(self.lr) is float else learning_rate(self.lr, t)
         cdef tuple moving
         cdef int i, count = 3
+        cdef bint finite = True
         # Bias is corrected here, because in Python two powers would take a third of a small model's step.
         if self.corrected_count == 0:
             moving = self.moving(t, lr)
         else:
             moving = self.moving(t, lr, 1 - pow(self.corrected[0], <double>t), 1 - pow(self.corrected[1], <double>t))
-        if 3 + len(moving) + self.fixed_count > MOST_SCALARS:
-            raise ValueError(TOO_MANY_SCALARS)
+        if 3 + len(moving) + self.fixed_count != self.scalars:
+            raise ValueError(f"group {self.index}: its kernel takes {self.scalars} scalars, the rule gives other ones")
         out[0] = self.s
         out[1] = self.l2
         out[2] = 1 - <double>lr * self.decay
@@ -92,6 +101,11 @@ cdef class Group:
         for i in range(self.fixed_count):
             out[count] = self.fixed[i]
             count += 1
+        for i in range(count):
+            finite = finite and fabs(out[i]) <= self.largest
+        if not finite:
+            dtype = np.dtype(np.float64 if self.largest == DBL_MAX else np.float32)
+            check_scalars(self.index, t, tuple([out[i] for i in range(count)]), dtype)
         return 0
 
 
@@ -153,7 +167,7 @@ cdef class Engine:
         if self.tensors == NULL or self.owners == NULL:
             raise MemoryError
         for i, parameter in enumerate(parameters):
-            flats = [parameter.flat, None, *parameter.state_flats]
+            flats = [parameter.flat, None, *parameter.state_flats.values()]
             if len(flats) > MOST_BUFFERS:
                 raise ValueError(f"{parameter.label}: more state arrays than the engine holds; raise MOST_BUFFERS")
             for j, block in enumerate(flats):
@@ -189,7 +203,13 @@ cdef class Engine:
 
     def set_formula(self, Py_ssize_t index, formula):
         cdef Py_ssize_t i
-        cdef Group group = Group(formula, self.kernels)
+        cdef Group group = Group(index, formula, self.kernels)
+        for i in range(self.count):
+            if self.tensors[i].group == index:
+                if self.tensors[i].count != group.buffers:
+                    raise ValueError(f"kernel {formula.kernel!r}: it takes other state arrays than the rule has")
+                if self.tensors[i].itemsize == 4:
+                    group.largest = FLT_MAX
         self.groups[index] = group
         for i in range(self.count):
             if self.tensors[i].group == index:
@@ -202,9 +222,10 @@ cdef class Engine:
             self.hold(grads)
             # Learning rates are the caller's code, which may do anything: so they come before the checks.
             self.compute_scalars()
+            self.admit()
             for i in range(self.count):
                 if self.tensors[i].active:
-                    self.admit(i)
+                    self.tensors[i].buffers[1] = cnp.PyArray_DATA(<cnp.ndarray>self.held[i])
                     total += self.tensors[i].n
             # Nothing has been written until here, and what follows cannot fail.
             if total < RELEASE_ELEMENTS:
@@ -253,34 +274,43 @@ cdef class Engine:
                     tensor.scalars = self.owners[j].block
                     break
             else:
-                (<Group>self.groups[tensor.group]).scalars(t, tensor.block)
+                (<Group>self.groups[tensor.group]).compute(t, tensor.block)
                 tensor.scalars = tensor.block
                 tensor.t = t
                 self.owners[owners] = tensor
                 owners += 1
         return 0
 
-    cdef int admit(self, Py_ssize_t i) except -1:
-        cdef Tensor* tensor = &self.tensors[i]
+    cdef int admit(self) except -1:
+        cdef Py_ssize_t i
+        cdef bint again = False
+        for i in range(self.count):
+            if self.tensors[i].active and not self.fits(i):
+                parameter = self.parameters[i]
+                parameter.check_unchanged()
+                self.held[i] = parameter.admit(self.held[i], self.memory)
+                again = True
+        if again:
+            # Python has run since the first look: nothing that fitted may have changed.
+            for i in range(self.count):
+                if self.tensors[i].active and not self.fits(i):
+                    raise ValueError(f"{self.parameters[i].label}: it or its gradient changed while it was checked")
+        return 0
+
+    cdef bint fits(self, Py_ssize_t i) noexcept:
+        """Whether a parameter is as it was given, and its gradient plainly in order."""
         cdef cnp.ndarray view = <cnp.ndarray>self.views[i]
         cdef cnp.ndarray array = <cnp.ndarray>self.arrays[i]
-        cdef cnp.ndarray gradient
-        if not (
+        g = self.held[i]
+        return (
             cnp.PyArray_DATA(array) == cnp.PyArray_DATA(view)
             and same_layout(array, view, cnp.NPY_ARRAY_WRITEABLE)
-        ):
-            self.parameters[i].check_unchanged()
-        g = self.held[i]
-        if not (
-            cnp.PyArray_CheckExact(g)
+            and cnp.PyArray_CheckExact(g)
             and same_layout(<cnp.ndarray>g, view, 0)
-            and self.is_apart(<uintptr_t>cnp.PyArray_DATA(<cnp.ndarray>g), tensor.n * tensor.itemsize)
-        ):
-            g = self.parameters[i].admit(g, self.memory)
-            self.held[i] = g
-        gradient = <cnp.ndarray>g
-        tensor.buffers[1] = cnp.PyArray_DATA(gradient)
-        return 0
+            and self.is_apart(
+                <uintptr_t>cnp.PyArray_DATA(<cnp.ndarray>g), self.tensors[i].n * self.tensors[i].itemsize
+            )
+        )
 
     cdef bint is_apart(self, uintptr_t start, Py_ssize_t size) noexcept:
         """Whether the bytes touch no parameter and no state: the last block that begins before their end decides."""

@@ -11,6 +11,8 @@
 #
 # Pointers are `restrict`, so that loops vectorise: the engine has refused overlapping arrays before it calls.
 
+include "rounding.pxi"
+
 from cpython.pycapsule cimport PyCapsule_New
 from libc.math cimport sqrt, sqrtf
 
@@ -48,12 +50,12 @@ cdef void sgd_momentum(real** buffers, const double* scalars, Py_ssize_t n) noex
     cdef const real *restrict g = buffers[1]
     cdef real *restrict b = buffers[2]
     cdef real s = <real>scalars[0], l2 = <real>scalars[1], keep = <real>scalars[2]
-    cdef real gain = <real>scalars[3], rate = <real>scalars[4], mu = <real>scalars[5]
+    cdef real gain = <real>scalars[3], carry = <real>scalars[4], rate = <real>scalars[5]
     cdef real d
     cdef Py_ssize_t i
     for i in range(n):
         d = s * g[i] + l2 * p[i]
-        b[i] = mu * b[i] + gain * d
+        b[i] = carry * b[i] + gain * d
         p[i] = keep * p[i] - rate * b[i]
 
 
@@ -62,12 +64,12 @@ cdef void sgd_nesterov(real** buffers, const double* scalars, Py_ssize_t n) noex
     cdef const real *restrict g = buffers[1]
     cdef real *restrict b = buffers[2]
     cdef real s = <real>scalars[0], l2 = <real>scalars[1], keep = <real>scalars[2]
-    cdef real gain = <real>scalars[3], rate = <real>scalars[4], mu = <real>scalars[5]
+    cdef real gain = <real>scalars[3], carry = <real>scalars[4], rate = <real>scalars[5], mu = <real>scalars[6]
     cdef real d
     cdef Py_ssize_t i
     for i in range(n):
         d = s * g[i] + l2 * p[i]
-        b[i] = mu * b[i] + gain * d
+        b[i] = carry * b[i] + gain * d
         p[i] = keep * p[i] - rate * (gain * d + mu * b[i])
 
 
@@ -264,28 +266,27 @@ cdef void stream3(real** buffers, const double* scalars, Py_ssize_t n) noexcept 
         z[i] = z[i] + g[i]
 
 
-cdef object both(void* float32, void* float64):
+cdef tuple kernel(void* float32, void* float64, int buffers, int scalars):
     # The engine asks for a capsule by its name, so that a kernel can never meet buffers of the other type.
     return (PyCapsule_New(float32, "fastopt float32 kernel", NULL),
-            PyCapsule_New(float64, "fastopt float64 kernel", NULL))
+            PyCapsule_New(float64, "fastopt float64 kernel", NULL), buffers, scalars)
 
 
-# The name of each kernel: its pointers for float32 and float64.
+# For each kernel its pointers for float32 and float64, and how many buffers and scalars it takes.
 KERNELS = {
-    "sgd": both(<void*>sgd[float], <void*>sgd[double]),
-    "sgd_momentum": both(<void*>sgd_momentum[float], <void*>sgd_momentum[double]),
-    "sgd_nesterov": both(<void*>sgd_nesterov[float], <void*>sgd_nesterov[double]),
-    "adagrad": both(<void*>adagrad[float], <void*>adagrad[double]),
-    "adadelta": both(<void*>adadelta[float], <void*>adadelta[double]),
-    "rmsprop": both(<void*>rmsprop[float], <void*>rmsprop[double]),
-    "rmsprop_centered": both(<void*>rmsprop_centered[float], <void*>rmsprop_centered[double]),
-    "rmsprop_momentum": both(<void*>rmsprop_momentum[float], <void*>rmsprop_momentum[double]),
-    "rmsprop_centered_momentum":
-        both(<void*>rmsprop_centered_momentum[float], <void*>rmsprop_centered_momentum[double]),
-    "adam": both(<void*>adam[float], <void*>adam[double]),
-    "amsgrad": both(<void*>amsgrad[float], <void*>amsgrad[double]),
-    "stream0": both(<void*>stream0[float], <void*>stream0[double]),
-    "stream1": both(<void*>stream1[float], <void*>stream1[double]),
-    "stream2": both(<void*>stream2[float], <void*>stream2[double]),
-    "stream3": both(<void*>stream3[float], <void*>stream3[double]),
+    "sgd": kernel(<void*>sgd[float], <void*>sgd[double], 2, 4),
+    "sgd_momentum": kernel(<void*>sgd_momentum[float], <void*>sgd_momentum[double], 3, 6),
+    "sgd_nesterov": kernel(<void*>sgd_nesterov[float], <void*>sgd_nesterov[double], 3, 7),
+    "adagrad": kernel(<void*>adagrad[float], <void*>adagrad[double], 3, 6),
+    "adadelta": kernel(<void*>adadelta[float], <void*>adadelta[double], 4, 7),
+    "rmsprop": kernel(<void*>rmsprop[float], <void*>rmsprop[double], 3, 8),
+    "rmsprop_centered": kernel(<void*>rmsprop_centered[float], <void*>rmsprop_centered[double], 4, 8),
+    "rmsprop_momentum": kernel(<void*>rmsprop_momentum[float], <void*>rmsprop_momentum[double], 4, 10),
+    "rmsprop_centered_momentum": kernel(<void*>rmsprop_centered_momentum[float], <void*>rmsprop_centered_momentum[double], 5, 10),
+    "adam": kernel(<void*>adam[float], <void*>adam[double], 4, 11),
+    "amsgrad": kernel(<void*>amsgrad[float], <void*>amsgrad[double], 5, 11),
+    "stream0": kernel(<void*>stream0[float], <void*>stream0[double], 2, 3),
+    "stream1": kernel(<void*>stream1[float], <void*>stream1[double], 3, 3),
+    "stream2": kernel(<void*>stream2[float], <void*>stream2[double], 4, 3),
+    "stream3": kernel(<void*>stream3[float], <void*>stream3[double], 5, 3),
 }

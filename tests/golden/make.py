@@ -7,6 +7,7 @@ Run as ``python tests/golden/make.py``.
 import json
 import os
 import sys
+from decimal import Decimal, getcontext
 from pathlib import Path
 
 os.environ["KERAS_BACKEND"] = "jax"
@@ -78,6 +79,21 @@ def with_optax(transform):
         yield np.array(p)
 
 
+def amsgrad_inside(lr, beta1, beta2, eps):
+    """No library has this form: in plain Python, with 40 digits."""
+    getcontext().prec = 40
+    lr, beta1, beta2, eps = map(Decimal, (lr, beta1, beta2, eps))
+    p = [Decimal(x) for x in START]
+    m, v, h = [Decimal(0)] * len(p), [Decimal(0)] * len(p), [Decimal(0)] * len(p)
+    for t, g in enumerate(GRADIENTS.tolist(), start=1):
+        for i, d in enumerate(map(Decimal, g)):
+            m[i] = beta1 * m[i] + (1 - beta1) * d
+            v[i] = beta2 * v[i] + (1 - beta2) * d * d
+            h[i] = max(h[i], v[i])
+            p[i] -= lr / (1 - beta1**t) * m[i] / (h[i] / (1 - beta2**t) + eps).sqrt()
+        yield np.array(p, dtype=float)
+
+
 def count_from_one(schedule):
     """optax counts from 0."""
     return lambda count: schedule(count + 1)
@@ -108,6 +124,7 @@ OTHERS = {
     "adam-uncorrected": lambda: with_keras(keras.optimizers.Adam, learning_rate=falling, epsilon=1e-3),
     "adam-inside": lambda: with_optax(optax.adam(count_from_one(falling), eps=0.0, eps_root=1e-3)),
     "adam-short": lambda: with_torch(Adam, lr=0.1, short=True),
+    "amsgrad-inside": lambda: amsgrad_inside(0.1, 0.8, 0.6, 1e-3),
     "amsgrad-uncorrected": lambda: with_keras(
         keras.optimizers.Adam, learning_rate=0.1, beta_1=0.8, beta_2=0.6, epsilon=1e-3, amsgrad=True
     ),
