@@ -5,6 +5,7 @@ engine knows parameters, gradients and formulas, but no rule by its name.
 """
 
 from collections.abc import Callable, Iterable, Mapping
+from inspect import signature
 from threading import Lock
 from typing import NamedTuple
 
@@ -106,7 +107,9 @@ class Engine:
         self._parameters = parameters
         self._memory = memory
         self._steps = steps
-        self._formulas = formulas
+        self._formulas = [None] * len(formulas)
+        for index, formula in enumerate(formulas):
+            self.set_formula(index, formula)
         self._busy = Lock()
 
     def begin(self):
@@ -120,6 +123,10 @@ class Engine:
 
     def set_formula(self, index, formula):
         """Use another formula for a group. The engine must be claimed."""
+        buffers = list(signature(self._kernels[formula.kernel]).parameters).index("s")
+        for parameter in self._parameters:
+            if parameter.group == index and 2 + len(parameter.state_flats) != buffers:
+                raise ValueError(f"kernel {formula.kernel!r}: it takes other state arrays than the rule has")
         self._formulas[index] = formula
 
     def step(self, grads):
@@ -156,5 +163,8 @@ class Engine:
                 keep = 1 - lr * formula.decay
                 moving = formula.moving(t, lr, *(1 - beta**t for beta in formula.corrected))
                 known[key] = (formula.s, formula.l2, keep, *moving, *formula.fixed)
+                taken = len(signature(self._kernels[formula.kernel]).parameters) - 2 - len(parameter.state_flats)
+                if len(known[key]) != taken:
+                    raise ValueError(f"group {key[0]}: its kernel takes {taken} scalars, the rule gives other ones")
             check_scalars(*key, known[key], parameter.flat.dtype)
         return [known[parameter.group, parameter.step + 1] for parameter in active]

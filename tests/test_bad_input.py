@@ -351,7 +351,7 @@ def test_state_that_cannot_start_there(backend):
         fastopt.Adagrad(np.ones(2, dtype=np.float32), initial_accumulator_value=1e39, backend=backend)
 
 
-def test_rules_that_do_not_fit_their_kernel(compiled):
+def test_rules_that_do_not_fit_their_kernel(backend):
     """A rule of one's own is checked against the kernel before it can reach any memory."""
 
     class Fewer(fastopt.Adam):
@@ -364,11 +364,11 @@ def test_rules_that_do_not_fit_their_kernel(compiled):
         scalars = staticmethod(lambda o: (lambda t, lr: (), ()))
 
     with pytest.raises(ValueError, match="kernel 'adam': it takes other state arrays than the rule has"):
-        Fewer(np.ones(2), backend=compiled)
+        Fewer(np.ones(2), backend=backend)
     with pytest.raises(ValueError, match="kernel 'adadelta': it takes other state arrays"):
-        Other(np.ones(2), backend=compiled)
+        Other(np.ones(2), backend=backend)
     p = np.ones(2)
-    opt = Silent(p, backend=compiled)
+    opt = Silent(p, backend=backend)
     with pytest.raises(ValueError, match="group 0: its kernel takes 4 scalars"):
         opt.step(np.ones(2))
     assert (p == 1).all()

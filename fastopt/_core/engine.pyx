@@ -75,7 +75,7 @@ cdef class Group:
             self.corrected[i] = formula.corrected[i]
         self.fixed_count = len(formula.fixed)
         if self.fixed_count > self.scalars or self.scalars > MOST_SCALARS or self.buffers > MOST_BUFFERS:
-            raise ValueError(f"kernel {formula.kernel!r}: it takes fewer scalars than {formula}, or too many arrays")
+            raise ValueError(f"kernel {formula.kernel!r}: more scalars or arrays than it takes or the engine holds")
         for i in range(self.fixed_count):
             self.fixed[i] = formula.fixed[i]
 
