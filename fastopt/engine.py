@@ -76,7 +76,7 @@ def learning_rate(lr, t):
 
 
 def check_scalars(group, t, scalars, dtype):
-    """Raise if a group's scalars are not finite in the type of one of its parameters."""
+    """Raise if a group's scalars are not finite in the narrowest type of its parameters."""
     with np.errstate(over="ignore"):
         finite = np.isfinite(np.array(scalars).astype(dtype)).all()
     if not finite:
@@ -166,5 +166,6 @@ class Engine:
                 taken = len(signature(self._kernels[formula.kernel]).parameters) - 2 - len(parameter.state_flats)
                 if len(known[key]) != taken:
                     raise ValueError(f"group {key[0]}: its kernel takes {taken} scalars, the rule gives other ones")
-            check_scalars(*key, known[key], parameter.flat.dtype)
+                dtypes = {other.flat.dtype for other in self._parameters if other.group == parameter.group}
+                check_scalars(*key, known[key], min(dtypes, key=lambda dtype: dtype.itemsize))
         return [known[parameter.group, parameter.step + 1] for parameter in active]

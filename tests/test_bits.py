@@ -72,6 +72,28 @@ def test_same_bits_property(name, compiled, data, dtype):
         assert_same_optimizer(opt, reference)
 
 
+@pytest.mark.parametrize("name", CASES)
+def test_same_bits_of_groups(name, compiled):
+    """Groups with options of their own, both dtypes in each, and counts that differ."""
+    rule, options = CASES[name]
+    rng = np.random.default_rng(5)
+
+    def make(backend):
+        rng = np.random.default_rng(6)
+        arrays = [rng.normal(size=n).astype(dtype) for n in (3, 40) for dtype in DTYPES]
+        groups = [{"params": arrays[:2]}, {"params": arrays[2:], "lr": 0.05, "weight_decay": 0.3, "maximize": True}]
+        return rule(groups, **options, backend=backend)
+
+    opt, reference = make(compiled), make("numpy")
+    for _ in range(8):
+        gradients = [rng.normal(size=n).astype(dtype) for n in (3, 40) for dtype in DTYPES]
+        gradients = [g if rng.random() < 0.7 else None for g in gradients]
+        opt.step(gradients)
+        reference.step(gradients)
+        assert_same_optimizer(opt, reference)
+    assert len({state["step"] for state in opt.state}) > 1
+
+
 @pytest.mark.parametrize("t", [1, 2, 10, 1000, 10**6, 10**9])
 def test_same_bits_at_late_steps(t, compiled):
     """The corrections of the bias are computed outside NumPy: they too must be the same."""
