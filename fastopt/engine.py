@@ -86,6 +86,16 @@ def check_scalars(group, t, scalars, dtype):
         )
 
 
+class _Group(NamedTuple):
+    """A group's formula, its kernel, how many scalars that takes, and the narrowest type of its parameters."""
+
+    formula: Formula
+    kernel: Callable
+    taken: int
+    dtype: np.dtype
+    largest: float  # that the type holds
+
+
 class Engine:
     """Runs the steps of one optimizer.
 
@@ -107,7 +117,7 @@ class Engine:
         self._parameters = parameters
         self._memory = memory
         self._steps = steps
-        self._formulas = [None] * len(formulas)
+        self._groups = [None] * len(formulas)
         for index, formula in enumerate(formulas):
             self.set_formula(index, formula)
         self._busy = Lock()
@@ -123,11 +133,16 @@ class Engine:
 
     def set_formula(self, index, formula):
         """Use another formula for a group. The engine must be claimed."""
-        buffers = list(signature(self._kernels[formula.kernel]).parameters).index("s")
-        for parameter in self._parameters:
-            if parameter.group == index and 2 + len(parameter.state_flats) != buffers:
-                raise ValueError(f"kernel {formula.kernel!r}: it takes other state arrays than the rule has")
-        self._formulas[index] = formula
+        kernel = self._kernels[formula.kernel]
+        names = list(signature(kernel).parameters)
+        buffers = names.index("s")
+        members = [parameter for parameter in self._parameters if parameter.group == index]
+        if any(2 + len(parameter.state_flats) != buffers for parameter in members):
+            raise ValueError(f"kernel {formula.kernel!r}: it takes other state arrays than the rule has")
+        dtypes = {parameter.flat.dtype for parameter in members}
+        dtype = min(dtypes, key=lambda dtype: dtype.itemsize, default=np.dtype(np.float64))
+        largest = float(np.finfo(dtype).max)
+        self._groups[index] = _Group(formula, kernel, len(names) - buffers, dtype, largest)
 
     def step(self, grads):
         """Update the parameters once; see `Optimizer.step`."""
@@ -145,7 +160,7 @@ class Engine:
             with np.errstate(all="ignore"):
                 for parameter, g, values in zip(active, gradients, scalars, strict=True):
                     p = parameter.flat
-                    kernel = self._kernels[self._formulas[parameter.group].kernel]
+                    kernel = self._groups[parameter.group].kernel
                     kernel(p, flat(g), *parameter.state_flats.values(), *map(p.dtype.type, values))
                     self._steps[parameter.index] += 1
         finally:
@@ -158,14 +173,17 @@ class Engine:
             t = parameter.step + 1
             key = parameter.group, t
             if key not in known:
-                formula = self._formulas[parameter.group]
+                group = self._groups[parameter.group]
+                formula = group.formula
                 lr = learning_rate(formula.lr, t)
                 keep = 1 - lr * formula.decay
                 moving = formula.moving(t, lr, *(1 - beta**t for beta in formula.corrected))
-                known[key] = (formula.s, formula.l2, keep, *moving, *formula.fixed)
-                taken = len(signature(self._kernels[formula.kernel]).parameters) - 2 - len(parameter.state_flats)
-                if len(known[key]) != taken:
-                    raise ValueError(f"group {key[0]}: its kernel takes {taken} scalars, the rule gives other ones")
-                dtypes = {other.flat.dtype for other in self._parameters if other.group == parameter.group}
-                check_scalars(*key, known[key], min(dtypes, key=lambda dtype: dtype.itemsize))
+                scalars = (formula.s, formula.l2, keep, *moving, *formula.fixed)
+                if len(scalars) != group.taken:
+                    raise ValueError(
+                        f"group {key[0]}: its kernel takes {group.taken} scalars, the rule gives other ones"
+                    )
+                if not all(abs(x) <= group.largest for x in scalars):
+                    check_scalars(*key, scalars, group.dtype)
+                known[key] = scalars
         return [known[parameter.group, parameter.step + 1] for parameter in active]

@@ -238,6 +238,7 @@ cdef class Engine:
                 self.held[i] = None
             self.end()
 
+    @cython.boundscheck(True)  # another thread may shorten the list
     cdef int hold(self, grads) except -1:
         """Keep the gradients in the order of the parameters, so that the caller's code cannot free them."""
         cdef Py_ssize_t i
