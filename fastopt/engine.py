@@ -6,6 +6,7 @@ engine knows parameters, gradients and formulas, but no rule by its name.
 
 from collections.abc import Callable, Iterable, Mapping
 from inspect import signature
+from math import sqrt
 from threading import Lock
 from typing import NamedTuple
 
@@ -14,12 +15,21 @@ import numpy as np
 from fastopt.options import nearest, number
 from fastopt.parameters import flat
 
+# The scalars that change with the step in the same way for several rules, by the names that rules call them. The
+# compiled engine has them too: a small model would feel it if they were computed in Python.
+STEP_SCALARS = {
+    "lr": lambda lr, c1, c2: lr,
+    "lr/c1": lambda lr, c1, c2: lr / c1,
+    "lr*sqrt(c2)/c1": lambda lr, c1, c2: lr * sqrt(c2) / c1,
+    "1/c2": lambda lr, c1, c2: 1 / c2,
+}
+
 
 class Formula(NamedTuple):
-    """What a parameter group's options come to: a kernel, and the scalars it takes at each step.
+    """What a parameter group's options come to: a kernel, and the scalars that it takes.
 
-    A kernel's scalars are ``s, l2, keep``, then ``moving(t, lr, *c)`` with ``c = 1 - beta**t`` for each ``beta`` in
-    ``corrected``, then ``fixed``.
+    These are ``s, l2, keep``, then `scalars`: numbers, names of `STEP_SCALARS`, and functions of ``(t, lr)``. The
+    corrections of the bias are ``c1, c2 = 1 - beta**t`` for the two of `corrected`.
     """
 
     kernel: str
@@ -28,8 +38,20 @@ class Formula(NamedTuple):
     decay: float  # keep = 1 - lr*decay
     lr: float | Callable
     corrected: tuple
-    moving: Callable
-    fixed: tuple
+    scalars: tuple
+
+    def at(self, t):
+        """The kernel's scalars in step ``t``."""
+        lr = learning_rate(self.lr, t)
+        c1, c2 = (1 - beta**t for beta in self.corrected)
+        values = [self.s, self.l2, 1 - lr * self.decay]
+        for scalar in self.scalars:
+            if callable(scalar):
+                scalar = scalar(t, lr)
+            elif isinstance(scalar, str):
+                scalar = STEP_SCALARS[scalar](lr, c1, c2)
+            values.append(scalar)
+        return tuple(values)
 
 
 def ordered(grads, parameters):
@@ -87,11 +109,10 @@ def check_scalars(group, t, scalars, dtype):
 
 
 class _Group(NamedTuple):
-    """A group's formula, its kernel, how many scalars that takes, and the narrowest type of its parameters."""
+    """A group's formula, its kernel, and the narrowest type of its parameters."""
 
     formula: Formula
     kernel: Callable
-    taken: int
     dtype: np.dtype
     largest: float  # that the type holds
 
@@ -139,10 +160,12 @@ class Engine:
         members = [parameter for parameter in self._parameters if parameter.group == index]
         if any(2 + len(parameter.state_flats) != buffers for parameter in members):
             raise ValueError(f"kernel {formula.kernel!r}: it takes other state arrays than the rule has")
+        if buffers + 3 + len(formula.scalars) != len(names):
+            raise ValueError(f"kernel {formula.kernel!r}: it takes other scalars than the rule gives")
         dtypes = {parameter.flat.dtype for parameter in members}
         dtype = min(dtypes, key=lambda dtype: dtype.itemsize, default=np.dtype(np.float64))
         largest = float(np.finfo(dtype).max)
-        self._groups[index] = _Group(formula, kernel, len(names) - buffers, dtype, largest)
+        self._groups[index] = _Group(formula, kernel, dtype, largest)
 
     def step(self, grads):
         """Update the parameters once; see `Optimizer.step`."""
@@ -174,15 +197,7 @@ class Engine:
             key = parameter.group, t
             if key not in known:
                 group = self._groups[parameter.group]
-                formula = group.formula
-                lr = learning_rate(formula.lr, t)
-                keep = 1 - lr * formula.decay
-                moving = formula.moving(t, lr, *(1 - beta**t for beta in formula.corrected))
-                scalars = (formula.s, formula.l2, keep, *moving, *formula.fixed)
-                if len(scalars) != group.taken:
-                    raise ValueError(
-                        f"group {key[0]}: its kernel takes {group.taken} scalars, the rule gives other ones"
-                    )
+                scalars = group.formula.at(t)
                 if not all(abs(x) <= group.largest for x in scalars):
                     check_scalars(*key, scalars, group.dtype)
                 known[key] = scalars

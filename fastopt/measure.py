@@ -84,7 +84,7 @@ class Stream(Optimizer):
 
     @staticmethod
     def scalars(o):
-        return lambda t, lr: (), ()
+        return ()
 
 
 def problem(n, dtype):

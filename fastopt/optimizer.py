@@ -110,21 +110,19 @@ class Optimizer:
 
     @staticmethod
     def scalars(o):
-        """The kernel's scalars behind ``s, l2, keep``.
+        """The kernel's scalars behind ``s, l2, keep``, in its order.
 
         Returns
         -------
-        moving : callable
-            Given ``t``, ``lr`` and the corrections ``c``, those that move with the step, as a tuple.
-        fixed : tuple of float
-            Those that stay.
+        tuple
+            Each a number, one of the names in `fastopt.engine.STEP_SCALARS`, or a function of ``(t, lr)``.
         """
         raise NotImplementedError
 
     @staticmethod
     def corrected(o):
-        """The decays ``beta`` of those averages whose bias is corrected by ``c = 1 - beta**t``."""
-        return ()
+        """The decays ``beta1, beta2`` of the averages whose bias ``c1`` and ``c2`` correct; 0 for none."""
+        return 0.0, 0.0
 
     @staticmethod
     def check(o):
@@ -141,7 +139,6 @@ class Optimizer:
     @classmethod
     def formula(cls, o):
         """What checked options come to."""
-        moving, fixed = cls.scalars(o)
         decay, decoupled = o["weight_decay"], o["decoupled_weight_decay"]
         return Formula(
             kernel=cls.kernel(o),
@@ -150,8 +147,7 @@ class Optimizer:
             decay=decay if decoupled else 0.0,
             lr=o["lr"],
             corrected=cls.corrected(o),
-            moving=moving,
-            fixed=fixed,
+            scalars=cls.scalars(o),
         )
 
     # Steps

@@ -4,8 +4,6 @@ The arithmetic of a rule is in its kernel: `fastopt.reference` has it in NumPy. 
 parameter, ``g`` its gradient, ``t`` its step count (1 at its first update), and everything is elementwise.
 """
 
-from math import sqrt
-
 from fastopt import options
 from fastopt.optimizer import Optimizer
 
@@ -109,14 +107,21 @@ class SGD(Optimizer):
     def scalars(o):
         mu, dampening = o["momentum"], o["dampening"]
         if mu == 0:
-            return lambda t, lr: (lr,), ()
+            return ("lr",)
         # gain of the gradient into the buffer, carry of the buffer to the next step, rate of the buffer into the update
         nesterov = (mu,) if o["nesterov"] else ()
         if o["momentum_form"] == "velocity":
-            return lambda t, lr: (lr, mu, 1.0), nesterov
+            return ("lr", mu, 1.0, *nesterov)
         if o["momentum_form"] == "ema":
-            return lambda t, lr: (1 - mu, mu, lr), nesterov
-        return lambda t, lr: (1.0, 0.0, lr) if t == 1 else (1 - dampening, mu, lr), nesterov
+            return (1 - mu, mu, "lr")
+
+        def gain(t, lr):
+            return 1.0 if t == 1 else 1 - dampening
+
+        def carry(t, lr):
+            return 0.0 if t == 1 else mu
+
+        return (gain if dampening else 1.0, carry, "lr", *nesterov)
 
 
 class Adagrad(Optimizer):
@@ -190,7 +195,7 @@ class Adagrad(Optimizer):
     @staticmethod
     def scalars(o):
         lr_decay = o["lr_decay"]
-        return lambda t, lr: (lr / (1 + (t - 1) * lr_decay),), eps_in_and_out(o)
+        return (lambda t, lr: lr / (1 + (t - 1) * lr_decay), *eps_in_and_out(o))
 
 
 class Adadelta(Optimizer):
@@ -253,7 +258,7 @@ class Adadelta(Optimizer):
     @staticmethod
     def scalars(o):
         rho = o["rho"]
-        return lambda t, lr: (lr,), (rho, 1 - rho, o["eps"])
+        return ("lr", rho, 1 - rho, o["eps"])
 
 
 class RMSprop(Optimizer):
@@ -352,10 +357,10 @@ class RMSprop(Optimizer):
         alpha, mu = o["alpha"], o["momentum"]
         averages = (alpha, 1 - alpha, *eps_in_and_out(o))
         if mu == 0:
-            return lambda t, lr: (lr,), averages
+            return ("lr", *averages)
         if o["momentum_form"] == "velocity":
-            return lambda t, lr: (lr, 1.0), (*averages, mu)
-        return lambda t, lr: (1.0, lr), (*averages, mu)
+            return ("lr", 1.0, *averages, mu)
+        return (1.0, "lr", *averages, mu)
 
 
 class Adam(Optimizer):
@@ -440,7 +445,6 @@ class Adam(Optimizer):
 
     @staticmethod
     def corrected(o):
-        # A decay of 0 makes its correction 1 - 0**t an exact 1.
         return o["betas"] if o["bias_correction"] else (0.0, 0.0)
 
     @staticmethod
@@ -449,8 +453,8 @@ class Adam(Optimizer):
         averages = (beta1, 1 - beta1, beta2, 1 - beta2, *eps_in_and_out(o))
         # a and b of the update a*m/(sqrt(v*b + e_in) + e_out), which has all placements of eps as special cases.
         if o["eps_placement"] == "uncorrected":
-            return lambda t, lr, c1, c2: (lr * sqrt(c2) / c1, 1.0), averages
-        return lambda t, lr, c1, c2: (lr / c1, 1.0 / c2), averages
+            return ("lr*sqrt(c2)/c1", 1.0, *averages)
+        return ("lr/c1", "1/c2", *averages)
 
 
 class AdamW(Adam):

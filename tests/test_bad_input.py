@@ -361,17 +361,14 @@ def test_rules_that_do_not_fit_their_kernel(backend):
         kernel = staticmethod(lambda o: "adadelta")
 
     class Silent(fastopt.SGD):
-        scalars = staticmethod(lambda o: (lambda t, lr: (), ()))
+        scalars = staticmethod(lambda o: ())
 
     with pytest.raises(ValueError, match="kernel 'adam': it takes other state arrays than the rule has"):
         Fewer(np.ones(2), backend=backend)
-    with pytest.raises(ValueError, match="kernel 'adadelta': it takes other state arrays"):
+    with pytest.raises(ValueError, match="kernel 'adadelta': it takes other"):
         Other(np.ones(2), backend=backend)
-    p = np.ones(2)
-    opt = Silent(p, backend=backend)
-    with pytest.raises(ValueError, match="group 0: its kernel takes 4 scalars"):
-        opt.step(np.ones(2))
-    assert (p == 1).all()
+    with pytest.raises(ValueError, match="kernel 'sgd': it takes other scalars than the rule gives"):
+        Silent(np.ones(2), backend=backend)
 
 
 # Options

@@ -9,7 +9,7 @@ from cases import CASES
 import fastopt
 from fastopt import reference
 from fastopt.backend import get_backend
-from fastopt.engine import learning_rate
+from fastopt.engine import STEP_SCALARS
 from fastopt.rules import VARIANTS
 
 RULES = [getattr(fastopt, name) for name in fastopt.__all__ if name not in ("Optimizer", "backends")]
@@ -44,6 +44,12 @@ def test_every_kernel_has_a_twin(compiled):
         assert (names.index("s"), len(names)) == (buffers, buffers + scalars)
 
 
+def test_every_step_scalar_is_in_both_engines(compiled):
+    from fastopt._core import engine
+
+    assert set(engine.KINDS) == set(STEP_SCALARS)
+
+
 @pytest.mark.parametrize("table", [VARIANTS, CASES], ids=["VARIANTS", "CASES"])
 def test_every_kernel_and_rule_is_in_the_tables(table):
     assert {kernel_of(rule, options) for rule, options in table.values()} == set(reference.KERNELS)
@@ -71,10 +77,7 @@ def test_every_scalar_acts_in_a_case(kernel):
         formula = group.formula
         if formula.kernel == kernel:
             names = list(inspect.signature(reference.KERNELS[kernel]).parameters)[2 + len(rule.states(group)) :]
-            lr = learning_rate(formula.lr, 2)
-            corrections = [1 - beta**2 for beta in formula.corrected]
-            moving = formula.moving(2, lr, *corrections)
-            values = (formula.s, formula.l2, 1 - lr * formula.decay, *moving, *formula.fixed)
+            values = formula.at(2)
             acting |= {name for name, value in zip(names, values, strict=True) if value != neutral.get(name)}
     assert acting == set(names) != set()
 
@@ -84,8 +87,7 @@ def test_twins_take_what_the_formula_gives(name):
     rule, options = CASES[name]
     group = rule([np.ones(1)], **options, backend="numpy").param_groups[0]
     formula = group.formula
-    corrections = [1.0] * len(formula.corrected)
-    scalars = 3 + len(formula.moving(1, 0.1, *corrections)) + len(formula.fixed)
+    scalars = len(formula.at(1))
     buffers = 2 + len(rule.states(group))
     twin = inspect.signature(reference.KERNELS[formula.kernel]).parameters
     assert len(twin) == buffers + scalars

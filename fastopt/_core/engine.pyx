@@ -12,7 +12,7 @@ cimport numpy as cnp
 from cpython.mem cimport PyMem_Calloc, PyMem_Free
 from cpython.pycapsule cimport PyCapsule_GetPointer
 from libc.float cimport DBL_MAX, FLT_MAX
-from libc.math cimport fabs, pow
+from libc.math cimport fabs, pow, sqrt
 from libc.stdint cimport int64_t, uintptr_t
 
 import numpy as np
@@ -47,65 +47,73 @@ cdef struct Tensor:
     int64_t t  # the step that the block is of
 
 
+cdef enum Kind:
+    # What a scalar is: a number, one of engine.STEP_SCALARS, or what a function of (t, lr) gives.
+    NUMBER, LR, LR_C1, LR_ROOT_C2_C1, ONE_C2, FUNCTION
+
+KINDS = {"lr": LR, "lr/c1": LR_C1, "lr*sqrt(c2)/c1": LR_ROOT_C2_C1, "1/c2": ONE_C2}
+
+
 cdef class Group:
     """The formula of one parameter group, unpacked."""
     cdef Kernel kernels[2]  # float32, float64
-    cdef int buffers, scalars  # how many they take
+    cdef int buffers, count  # of state and other arrays, and of scalars
     cdef Py_ssize_t index
     cdef double largest  # that all of its parameters can hold
-    cdef double s, l2, decay
-    cdef object lr, moving
-    cdef double corrected[2]
-    cdef int corrected_count
-    cdef double fixed[MOST_SCALARS]
-    cdef int fixed_count
+    cdef double s, l2, decay, beta1, beta2
+    cdef object lr
+    cdef tuple scalars
+    cdef Kind kinds[MOST_SCALARS]
+    cdef double numbers[MOST_SCALARS]
 
     def __cinit__(self, Py_ssize_t index, formula, kernels):
-        single, double_, self.buffers, self.scalars = kernels[formula.kernel]
+        single, double_, self.buffers, self.count = kernels[formula.kernel]
         self.kernels[0] = <Kernel>PyCapsule_GetPointer(single, "fastopt float32 kernel")
         self.kernels[1] = <Kernel>PyCapsule_GetPointer(double_, "fastopt float64 kernel")
         self.index = index
         self.largest = DBL_MAX
         self.s, self.l2, self.decay = formula.s, formula.l2, formula.decay
-        self.lr, self.moving = formula.lr, formula.moving
-        self.corrected_count = len(formula.corrected)
-        if self.corrected_count not in (0, 2):
-            raise ValueError(f"kernel {formula.kernel!r}: the engine corrects the bias of none or two averages")
-        for i in range(self.corrected_count):
-            self.corrected[i] = formula.corrected[i]
-        self.fixed_count = len(formula.fixed)
-        if self.fixed_count > self.scalars or self.scalars > MOST_SCALARS or self.buffers > MOST_BUFFERS:
-            raise ValueError(f"kernel {formula.kernel!r}: more scalars or arrays than it takes or the engine holds")
-        for i in range(self.fixed_count):
-            self.fixed[i] = formula.fixed[i]
+        self.beta1, self.beta2 = formula.corrected
+        self.lr, self.scalars = formula.lr, formula.scalars
+        if 3 + len(self.scalars) != self.count or self.count > MOST_SCALARS:
+            raise ValueError(f"kernel {formula.kernel!r}: it takes other scalars than the rule gives")
+        for i, scalar in enumerate(self.scalars):
+            if callable(scalar):
+                self.kinds[i] = FUNCTION
+            elif isinstance(scalar, str):
+                self.kinds[i] = KINDS[scalar]
+            else:
+                self.kinds[i], self.numbers[i] = NUMBER, scalar
 
     cdef int compute(self, int64_t t, double* out) except -1:
         """The scalars of step t."""
-        lr = self.lr if type(self.lr) is float else learning_rate(self.lr, t)
-        cdef tuple moving
-        cdef int i, count = 3
+        cdef double lr = self.lr if type(self.lr) is float else learning_rate(self.lr, t)
+        cdef double c1 = 1 - pow(self.beta1, <double>t), c2 = 1 - pow(self.beta2, <double>t)
+        cdef double value
+        cdef int i
         cdef bint finite = True
-        # Bias is corrected here, because in Python two powers would take a third of a small model's step.
-        if self.corrected_count == 0:
-            moving = self.moving(t, lr)
-        else:
-            moving = self.moving(t, lr, 1 - pow(self.corrected[0], <double>t), 1 - pow(self.corrected[1], <double>t))
-        if 3 + len(moving) + self.fixed_count != self.scalars:
-            raise ValueError(f"group {self.index}: its kernel takes {self.scalars} scalars, the rule gives other ones")
         out[0] = self.s
         out[1] = self.l2
-        out[2] = 1 - <double>lr * self.decay
-        for i in range(len(moving)):
-            out[count] = moving[i]
-            count += 1
-        for i in range(self.fixed_count):
-            out[count] = self.fixed[i]
-            count += 1
-        for i in range(count):
+        out[2] = 1 - lr * self.decay
+        for i in range(self.count - 3):
+            if self.kinds[i] == NUMBER:
+                value = self.numbers[i]
+            elif self.kinds[i] == LR:
+                value = lr
+            elif self.kinds[i] == LR_C1:
+                value = lr / c1
+            elif self.kinds[i] == LR_ROOT_C2_C1:
+                value = lr * sqrt(c2) / c1
+            elif self.kinds[i] == ONE_C2:
+                value = 1 / c2
+            else:
+                value = self.scalars[i](t, lr)
+            out[3 + i] = value
+        for i in range(self.count):
             finite = finite and fabs(out[i]) <= self.largest
         if not finite:
             dtype = np.dtype(np.float64 if self.largest == DBL_MAX else np.float32)
-            check_scalars(self.index, t, tuple([out[i] for i in range(count)]), dtype)
+            check_scalars(self.index, t, tuple([out[i] for i in range(self.count)]), dtype)
         return 0
 
 

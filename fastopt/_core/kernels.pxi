@@ -5,8 +5,7 @@
 # + - * / sqrt and comparisons, which IEEE 754 rounds correctly, and no contraction into fused multiply-adds.
 #
 # All kernels have one signature. `buffers` holds the parameter, the gradient, then the state arrays; `scalars`
-# holds s, l2, keep, then those that move with the step and those that stay, each in the order of the rule's
-# class. Scalars arrive in double precision and are rounded once, here, to the type of the buffers; that is why
+# holds s, l2, keep, then the rule's own; all in the order of the rule's class. Scalars arrive in double precision and are rounded once, here, to the type of the buffers; that is why
 # even 1 - beta1 (`beta1_rest`) is a scalar: written in the loop it would be computed in double.
 #
 # Pointers are `restrict`, so that loops vectorise: the engine has refused overlapping arrays before it calls.
