@@ -302,7 +302,7 @@ class Optimizer:
                 raise ValueError(f"{label}: 'step': {step} was given; it must be in [0, 2**62)")
             # Copies, because the arrays may be this optimizer's own in another order.
             flats = [
-                parameter.checked_state(f"{label}: {name!r}", name, array)
+                parameter.checked_state(f"{label}: {name!r}", array)
                 for name, array in zip(parameter.state_flats, arrays, strict=True)
             ]
             loaded_state.append((int(step), flats))

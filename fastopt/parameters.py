@@ -79,7 +79,7 @@ class Parameter:
         """A state array in the parameter's shape: a new view each time, because a view's shape can be changed."""
         return self.state_flats[name].reshape(self.view.shape, order=self.order)
 
-    def checked_state(self, label, name, array):
+    def checked_state(self, label, array):
         """A copy of what is to become a state array, flat in the parameter's order; or raise if it does not fit."""
         array = _plain(label, array)
         if array.dtype != self.view.dtype:

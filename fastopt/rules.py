@@ -195,7 +195,11 @@ class Adagrad(Optimizer):
     @staticmethod
     def scalars(o):
         lr_decay = o["lr_decay"]
-        return (lambda t, lr: lr / (1 + (t - 1) * lr_decay), *eps_in_and_out(o))
+
+        def clr(t, lr):
+            return lr / (1 + (t - 1) * lr_decay)
+
+        return (clr if lr_decay else "lr", *eps_in_and_out(o))
 
 
 class Adadelta(Optimizer):

@@ -1,5 +1,6 @@
 """Nothing is missing: each rule has its kernel, its twin, its docstring with the formula, and its golden values."""
 
+import doctest
 import inspect
 
 import numpy as np
@@ -33,6 +34,10 @@ def subclasses(cls):
 def test_every_rule_is_public():
     defined = {cls for cls in subclasses(fastopt.Optimizer) if cls.__module__ == "fastopt.rules"}
     assert defined == set(RULES)
+
+
+def test_example_of_the_package():
+    assert doctest.testmod(fastopt) == (0, 6)  # failed, attempted
 
 
 def test_every_kernel_has_a_twin(compiled):
