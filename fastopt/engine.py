@@ -15,6 +15,8 @@ import numpy as np
 from fastopt.options import nearest, number
 from fastopt.parameters import flat
 
+BUSY = "this optimizer is in the middle of a step or a change, in another thread or further up this call"
+
 # The scalars that change with the step in the same way for several rules, by the names that rules call them. The
 # compiled engine has them too: a small model would feel it if they were computed in Python.
 STEP_SCALARS = {
@@ -52,6 +54,16 @@ class Formula(NamedTuple):
                 scalar = STEP_SCALARS[scalar](lr, c1, c2)
             values.append(scalar)
         return tuple(values)
+
+
+def idle(claim):
+    """A claim, to be held by ``with``; raises if it is held already.
+
+    Claims are written in C, so that no signal's exception can come between taking one and being sure to give it back.
+    """
+    if claim.locked():
+        raise RuntimeError(BUSY)
+    return claim
 
 
 def ordered(grads, parameters):
@@ -122,6 +134,8 @@ class Engine:
 
     Parameters
     ----------
+    claim : from `new_claim`
+        The optimizer's, held by steps and by changes of what they use.
     kernels : mapping of str to callable
         The kernels of a backend by name.
     parameters : list of Parameter
@@ -133,7 +147,11 @@ class Engine:
         One for each parameter group.
     """
 
-    def __init__(self, kernels, parameters, memory, steps, formulas):
+    new_claim = Lock
+
+    def __init__(self, claim, kernels, parameters, memory, steps, formulas):
+        self._claim = claim
+        self._retired = False
         self._kernels = kernels
         self._parameters = parameters
         self._memory = memory
@@ -141,19 +159,13 @@ class Engine:
         self._groups = [None] * len(formulas)
         for index, formula in enumerate(formulas):
             self.set_formula(index, formula)
-        self._busy = Lock()
 
-    def begin(self):
-        """Claim the engine, for a step or to change what a step uses; raise if it is claimed already."""
-        if not self._busy.acquire(blocking=False):
-            raise RuntimeError("this optimizer is in the middle of a step, in another thread or further up this call")
-
-    def end(self):
-        """Give the claim back."""
-        self._busy.release()
+    def retire(self):
+        """Refuse all further steps, because another engine has taken over."""
+        self._retired = True
 
     def set_formula(self, index, formula):
-        """Use another formula for a group. The engine must be claimed."""
+        """Use another formula for a group. The optimizer must be claimed."""
         kernel = self._kernels[formula.kernel]
         names = list(signature(kernel).parameters)
         buffers = names.index("s")
@@ -169,8 +181,9 @@ class Engine:
 
     def step(self, grads):
         """Update the parameters once; see `Optimizer.step`."""
-        self.begin()
-        try:
+        with idle(self._claim):
+            if self._retired:
+                raise RuntimeError(BUSY)
             grads = ordered(grads, self._parameters)
             active = [parameter for parameter, g in zip(self._parameters, grads, strict=True) if g is not None]
             # Learning rates are the caller's code, which may do anything: so they come before the checks.
@@ -186,8 +199,6 @@ class Engine:
                     kernel = self._groups[parameter.group].kernel
                     kernel(p, flat(g), *parameter.state_flats.values(), *map(p.dtype.type, values))
                     self._steps[parameter.index] += 1
-        finally:
-            self.end()
 
     def _scalars(self, active):
         """The scalars of each active parameter; those of one group with one step count are computed once."""

@@ -1,8 +1,8 @@
 """Parameter groups and parameters' state, as their users see them."""
 
 from collections.abc import Mapping, MutableMapping
-from contextlib import contextmanager
 
+from fastopt.engine import idle
 from fastopt.options import nearest
 
 
@@ -13,11 +13,12 @@ class ParamGroup(MutableMapping):
     sets several options at once or none.
     """
 
-    def __init__(self, rule, index, members, options):
+    def __init__(self, rule, index, members, options, claim):
         self._rule = rule
         self._index = index
         self._members = members
         self._options = options
+        self._claim = claim
         self._engine = None
 
     def _attach(self, engine):
@@ -46,7 +47,7 @@ class ParamGroup(MutableMapping):
         for key in changes:
             if key in self._members:
                 raise ValueError(f"{key}: the parameters of a group cannot be replaced; use add_param_group")
-        with claimed(self._engine):
+        with idle(self._claim):
             old = self._options
             new = self._rule.checked({**old, **known(changes, old, self._rule)})
             if self._rule.states(new) != self._rule.states(old):
@@ -57,7 +58,7 @@ class ParamGroup(MutableMapping):
             self._assign(new)
 
     def _assign(self, options):
-        """Take over options that have been checked. The engine must be claimed."""
+        """Take over options that have been checked. The optimizer must be claimed."""
         self._engine.set_formula(self._index, self._rule.formula(options))
         self._options = options
 
@@ -93,16 +94,6 @@ class State(Mapping):
 
     def __reduce__(self):
         return dict, (dict(self),)
-
-
-@contextmanager
-def claimed(engine):
-    """Keep steps and other changes out for a while; raise if there is one under way."""
-    engine.begin()
-    try:
-        yield
-    finally:
-        engine.end()
 
 
 def known(given, options, rule):

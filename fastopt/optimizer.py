@@ -9,8 +9,8 @@ import numpy as np
 
 from fastopt import options
 from fastopt.backend import get_backend
-from fastopt.engine import Formula
-from fastopt.groups import ParamGroup, State, claimed, known
+from fastopt.engine import Formula, idle
+from fastopt.groups import ParamGroup, State, known
 from fastopt.options import nearest
 from fastopt.parameters import Memory, Parameter, group_dict, group_dicts
 
@@ -88,7 +88,7 @@ class Optimizer:
     def __init__(self, params, *, backend=None, **defaults):
         self._set_backend(backend)
         self._defaults = self.checked(defaults)
-        self._parameters, self._groups, self._steps = [], [], np.zeros(0, dtype=np.int64)
+        self._parameters, self._groups, self._steps, self._engine = [], [], np.zeros(0, dtype=np.int64), None
         self._extend(group_dicts(params))
 
     def __setattr__(self, name, value):
@@ -209,7 +209,7 @@ class Optimizer:
         RuntimeError
             The optimizer is in the middle of a step.
         """
-        with claimed(self._engine):
+        with idle(self._claim):
             self._extend([group_dict(group)])
 
     def state_dict(self):
@@ -226,7 +226,7 @@ class Optimizer:
         RuntimeError
             The optimizer is in the middle of a step.
         """
-        with claimed(self._engine):
+        with idle(self._claim):
             state = {
                 index: {name: value if name == "step" else value.copy(order="K") for name, value in entries.items()}
                 for index, entries in enumerate(self._state)
@@ -260,7 +260,7 @@ class Optimizer:
         -----
         In each of these cases nothing has changed.
         """
-        with claimed(self._engine):
+        with idle(self._claim):
             loaded_options, loaded_state = self._checked_state_dict(state_dict)
             for group, loaded in zip(self._groups, loaded_options, strict=True):
                 group._assign(loaded)
@@ -309,9 +309,9 @@ class Optimizer:
         return loaded_options, loaded_state
 
     def __getstate__(self):
-        built = {"_parameters", "_groups", "_state", "_steps", "_engine", "_backend"}
+        built = {"_parameters", "_groups", "_state", "_steps", "_engine", "_backend", "_claim"}
         kept = {name: value for name, value in self.__dict__.items() if name not in built}
-        with claimed(self._engine):
+        with idle(self._claim):
             groups = [dict(group) for group in self._groups]
             # Copies, because whoever takes this goes through it when steps are possible again.
             state = [
@@ -323,7 +323,7 @@ class Optimizer:
     def __setstate__(self, pickled):
         self.__dict__.update(pickled["kept"])
         self._set_backend(self._forced)
-        self._parameters, self._groups, self._steps = [], [], np.zeros(0, dtype=np.int64)
+        self._parameters, self._groups, self._steps, self._engine = [], [], np.zeros(0, dtype=np.int64), None
         self._extend([group_dict(group) for group in pickled["groups"]])
         self._set_state(pickled["state"])
 
@@ -339,6 +339,8 @@ class Optimizer:
     def _set_backend(self, name):
         self._forced = name
         self._backend = get_backend(name)
+        # One for the optimizer's life, whatever engines it has: steps and changes hold it.
+        self._claim = self._backend.engine.new_claim()
 
     def _extend(self, dicts):
         """Append groups, given as dicts from `group_dict`. Nothing of the optimizer changes until all is checked."""
@@ -350,14 +352,16 @@ class Optimizer:
                 parameters.append(Parameter(name, len(parameters), len(groups), array))
                 parameters[-1].add_state(self.states(o))
             members = {"params": tuple(arrays)} | ({"param_names": tuple(names)} if names else {})
-            groups.append(ParamGroup(type(self), len(groups), members, o))
+            groups.append(ParamGroup(type(self), len(groups), members, o, self._claim))
         _check_names(parameters)
         memory = Memory(parameters)
         steps = np.zeros(len(parameters), dtype=np.int64)
         steps[: len(self._steps)] = self._steps
         formulas = [group.formula for group in groups]
-        engine = self._backend.engine(self._backend.kernels, parameters, memory, steps, formulas)
+        engine = self._backend.engine(self._claim, self._backend.kernels, parameters, memory, steps, formulas)
 
+        if self._engine is not None:
+            self._engine.retire()
         for parameter in parameters:
             parameter.steps = steps
         self._parameters, self._groups, self._steps = parameters, groups, steps

@@ -82,6 +82,13 @@ def test_empty_and_scalar_arrays(backend):
     assert [state["step"] for state in opt.state] == [1, 1]
 
 
+def test_empty_gradient_within_a_parameter(backend):
+    p = np.ones(10)
+    opt = fastopt.SGD([p, np.zeros(0)], lr=1.0, backend=backend)
+    opt.step([np.ones(10), p[5:][:0]])
+    assert [state["step"] for state in opt.state] == [1, 1]
+
+
 @pytest.mark.parametrize("params", [[], {}, (), [{"params": []}]])
 def test_empty_steps(params, backend):
     opt = fastopt.Adam(params, backend=backend)

@@ -1,6 +1,8 @@
 """Several threads: on optimizers of their own at the same time, and in each other's way on one."""
 
+import signal
 import threading
+import time
 
 import numpy as np
 import pytest
@@ -47,6 +49,57 @@ def test_in_the_middle_of_a_step(attempt, backend):
     np.testing.assert_array_equal(p, [0.5, 0.5])
     assert opt.state[0]["step"] == 1
     assert len(opt.param_groups) == 1
+
+
+def test_engine_of_before_a_group_was_added(backend):
+    """A thread may be about to call it just then: it must not step what another engine counts."""
+    p = np.ones(2)
+    opt = fastopt.SGD(p, lr=1.0, backend=backend)
+    before = opt._engine
+    opt.add_param_group({"params": np.ones(3)})
+    with pytest.raises(RuntimeError, match="in the middle of a step or a change"):
+        before.step([np.ones(2)])
+    np.testing.assert_array_equal(p, [1.0, 1.0])
+    opt.step([np.ones(2), None])
+    assert opt.state[0]["step"] == 1
+
+
+@pytest.mark.skipif(not hasattr(signal, "setitimer"), reason="Windows has no timer signals")
+@pytest.mark.parametrize(
+    "call",
+    [
+        lambda opt: opt.step([np.ones(2)]),
+        lambda opt: opt.param_groups[0].update(lr=0.1),
+        lambda opt: opt.state_dict(),
+        lambda opt: opt.__getstate__(),
+    ],
+)
+def test_interrupts_leave_no_claim(call, backend):
+    """A signal's exception, such as that of Ctrl-C, may strike anywhere: the next step works all the same."""
+    opt = fastopt.SGD(np.ones(2), backend=backend)
+
+    class Interrupt(Exception):
+        pass
+
+    def interrupt(*_):
+        raise Interrupt
+
+    previous = signal.signal(signal.SIGALRM, interrupt)
+    interrupts = 0
+    try:
+        end = time.monotonic() + 0.5
+        while time.monotonic() < end:
+            try:
+                signal.setitimer(signal.ITIMER_REAL, 20e-6 + 1e-6 * (interrupts % 50))
+                while True:
+                    call(opt)
+            except Interrupt:
+                interrupts += 1
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, previous)
+    assert interrupts > 100
+    opt.step([np.ones(2)])
 
 
 def in_threads(*functions):

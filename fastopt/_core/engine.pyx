@@ -17,7 +17,7 @@ from libc.stdint cimport int64_t, uintptr_t
 
 import numpy as np
 
-from fastopt.engine import check_scalars, learning_rate, ordered
+from fastopt.engine import BUSY, check_scalars, learning_rate, ordered
 
 cnp.import_array()
 
@@ -138,7 +138,37 @@ cdef inline bint same_layout(cnp.ndarray a, cnp.ndarray view, int also) noexcept
     )
 
 
+cdef class Claim:
+    """Held by whoever steps or changes an optimizer; taking it when it is held raises."""
+    cdef bint held
+
+    # The critical sections let one thread at a time look and set, on a Python without GIL too.
+
+    cdef int take(self) except -1:
+        with cython.critical_section(self):
+            if self.held:
+                raise RuntimeError(BUSY)
+            self.held = True
+        return 0
+
+    cdef int drop(self) except -1:
+        with cython.critical_section(self):
+            self.held = False
+        return 0
+
+    def locked(self):
+        return self.held
+
+    def __enter__(self):
+        self.take()
+
+    def __exit__(self, *error):
+        self.drop()
+
+
 cdef class Engine:
+    cdef Claim claim
+    cdef bint retired
     cdef Tensor* tensors
     cdef Tensor** owners  # those whose blocks a step has filled
     cdef Py_ssize_t count
@@ -149,13 +179,14 @@ cdef class Engine:
     cdef const uintptr_t* starts
     cdef const uintptr_t* ends
     cdef Py_ssize_t blocks
-    cdef bint busy
 
-    def __cinit__(self, kernels, list parameters, memory, cnp.ndarray steps, list formulas):
+    new_claim = Claim
+
+    def __cinit__(self, Claim claim, kernels, list parameters, memory, cnp.ndarray steps, list formulas):
         cdef Py_ssize_t i
         cdef int j
         cdef cnp.ndarray flat
-        self.kernels, self.parameters, self.memory = kernels, parameters, memory
+        self.claim, self.kernels, self.parameters, self.memory = claim, kernels, parameters, memory
         self.count = len(parameters)
         self.arrays = [parameter.array for parameter in parameters]
         self.views = [parameter.view for parameter in parameters]
@@ -193,21 +224,8 @@ cdef class Engine:
         PyMem_Free(self.tensors)
         PyMem_Free(self.owners)
 
-    # The critical sections let one thread at a time look and set, on a Python without GIL too.
-
-    cpdef int begin(self) except -1:
-        with cython.critical_section(self):
-            if self.busy:
-                raise RuntimeError(
-                    "this optimizer is in the middle of a step, in another thread or further up this call"
-                )
-            self.busy = True
-        return 0
-
-    cpdef int end(self) except -1:
-        with cython.critical_section(self):
-            self.busy = False
-        return 0
+    def retire(self):
+        self.retired = True
 
     def set_formula(self, Py_ssize_t index, formula):
         cdef Py_ssize_t i
@@ -225,8 +243,10 @@ cdef class Engine:
 
     def step(self, grads):
         cdef Py_ssize_t i, total = 0
-        self.begin()
+        self.claim.take()
         try:
+            if self.retired:
+                raise RuntimeError(BUSY)
             self.hold(grads)
             # Learning rates are the caller's code, which may do anything: so they come before the checks.
             self.compute_scalars()
@@ -244,7 +264,7 @@ cdef class Engine:
         finally:
             for i in range(self.count):
                 self.held[i] = None
-            self.end()
+            self.claim.drop()
 
     @cython.boundscheck(True)  # another thread may shorten the list
     cdef int hold(self, grads) except -1:
@@ -324,6 +344,8 @@ cdef class Engine:
     cdef bint is_apart(self, uintptr_t start, Py_ssize_t size) noexcept:
         """Whether the bytes touch no parameter and no state: the last block that begins before their end decides."""
         cdef Py_ssize_t low = 0, high = self.blocks, middle
+        if size == 0:
+            return True
         while low < high:
             middle = (low + high) // 2
             if self.starts[middle] < start + <uintptr_t>size:
