@@ -226,17 +226,21 @@ class Optimizer:
         RuntimeError
             The optimizer is in the middle of a step.
         """
+        # By a call: in newer Pythons an interrupt can slip out between a comprehension and the `with` around it.
         with idle(self._claim):
-            state = {
-                index: {name: value if name == "step" else value.copy(order="K") for name, value in entries.items()}
-                for index, entries in enumerate(self._state)
-            }
-            groups = []
-            indices = iter(state)
-            for group in self._groups:
-                groups.append({**group, "params": [next(indices) for _ in group["params"]]})
-                if "param_names" in group:
-                    groups[-1]["param_names"] = list(group["param_names"])
+            return self._snapshot()
+
+    def _snapshot(self):
+        state = {
+            index: {name: value if name == "step" else value.copy(order="K") for name, value in entries.items()}
+            for index, entries in enumerate(self._state)
+        }
+        groups = []
+        indices = iter(state)
+        for group in self._groups:
+            groups.append({**group, "params": [next(indices) for _ in group["params"]]})
+            if "param_names" in group:
+                groups[-1]["param_names"] = list(group["param_names"])
         return {"state": state, "param_groups": groups}
 
     def load_state_dict(self, state_dict):
@@ -312,13 +316,17 @@ class Optimizer:
         built = {"_parameters", "_groups", "_state", "_steps", "_engine", "_backend", "_claim"}
         kept = {name: value for name, value in self.__dict__.items() if name not in built}
         with idle(self._claim):
-            groups = [dict(group) for group in self._groups]
-            # Copies, because whoever takes this goes through it when steps are possible again.
-            state = [
-                (parameter.step, [block.copy() for block in parameter.state_flats.values()])
-                for parameter in self._parameters
-            ]
+            groups, state = self._contents()
         return {"kept": kept, "groups": groups, "state": state}
+
+    def _contents(self):
+        groups = [dict(group) for group in self._groups]
+        # Copies, because whoever takes this goes through it when steps are possible again.
+        state = [
+            (parameter.step, [block.copy() for block in parameter.state_flats.values()])
+            for parameter in self._parameters
+        ]
+        return groups, state
 
     def __setstate__(self, pickled):
         self.__dict__.update(pickled["kept"])
