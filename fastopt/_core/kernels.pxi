@@ -5,8 +5,9 @@
 # + - * / sqrt and comparisons, which IEEE 754 rounds correctly, and no contraction into fused multiply-adds.
 #
 # All kernels have one signature. `buffers` holds the parameter, the gradient, then the state arrays; `scalars`
-# holds s, l2, keep, then the rule's own; all in the order of the rule's class. Scalars arrive in double precision and are rounded once, here, to the type of the buffers; that is why
-# even 1 - beta1 (`beta1_rest`) is a scalar: written in the loop it would be computed in double.
+# holds s, l2, keep, then the rule's own; all in the order of the rule's class. Scalars arrive in double precision
+# and are rounded once, here, to the type of the buffers; that is why even 1 - beta1 (`beta1_rest`) is a scalar:
+# written in the loop it would be computed in double.
 #
 # Pointers are `restrict`, so that loops vectorise: the engine has refused overlapping arrays before it calls.
 
@@ -281,7 +282,9 @@ KERNELS = {
     "rmsprop": kernel(<void*>rmsprop[float], <void*>rmsprop[double], 3, 8),
     "rmsprop_centered": kernel(<void*>rmsprop_centered[float], <void*>rmsprop_centered[double], 4, 8),
     "rmsprop_momentum": kernel(<void*>rmsprop_momentum[float], <void*>rmsprop_momentum[double], 4, 10),
-    "rmsprop_centered_momentum": kernel(<void*>rmsprop_centered_momentum[float], <void*>rmsprop_centered_momentum[double], 5, 10),
+    "rmsprop_centered_momentum": kernel(
+        <void*>rmsprop_centered_momentum[float], <void*>rmsprop_centered_momentum[double], 5, 10
+    ),
     "adam": kernel(<void*>adam[float], <void*>adam[double], 4, 11),
     "amsgrad": kernel(<void*>amsgrad[float], <void*>amsgrad[double], 5, 11),
     "stream0": kernel(<void*>stream0[float], <void*>stream0[double], 2, 3),
