@@ -4,7 +4,7 @@ A step has two halves. The first checks everything and computes all scalars, and
 engine knows parameters, gradients and formulas, but no rule by its name.
 """
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from inspect import signature
 from math import sqrt
 from threading import Lock
@@ -13,7 +13,7 @@ from typing import NamedTuple
 import numpy as np
 
 from fastopt.options import nearest, number
-from fastopt.parameters import flat
+from fastopt.parameters import flat, listed
 
 BUSY = "this optimizer is in the middle of a step or a change, in another thread or further up this call"
 
@@ -75,12 +75,7 @@ def ordered(grads, parameters):
         return [grads]
     if isinstance(grads, Mapping):
         return _by_name(grads, parameters)
-    if not isinstance(grads, Iterable) or isinstance(grads, str | bytes | set | frozenset):
-        raise TypeError(
-            f"grads: expected an array, a sequence of arrays or a mapping of names to arrays, "
-            f"found {type(grads).__name__}"
-        )
-    grads = list(grads)
+    grads = listed("grads", grads)
     if len(grads) != count:
         raise ValueError(
             f"grads: {len(grads)} gradients were given for {count} parameters; "

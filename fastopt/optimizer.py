@@ -86,9 +86,8 @@ class Optimizer:
         return super().__new__(cls)
 
     def __init__(self, params, *, backend=None, **defaults):
-        self._set_backend(backend)
+        self._start_empty(backend)
         self._defaults = self.checked(defaults)
-        self._parameters, self._groups, self._steps, self._engine = [], [], np.zeros(0, dtype=np.int64), None
         self._extend(group_dicts(params))
 
     def __setattr__(self, name, value):
@@ -330,8 +329,7 @@ class Optimizer:
 
     def __setstate__(self, pickled):
         self.__dict__.update(pickled["kept"])
-        self._set_backend(self._forced)
-        self._parameters, self._groups, self._steps, self._engine = [], [], np.zeros(0, dtype=np.int64), None
+        self._start_empty(self._forced)
         self._extend([group_dict(group) for group in pickled["groups"]])
         self._set_state(pickled["state"])
 
@@ -344,11 +342,12 @@ class Optimizer:
 
     # Building
 
-    def _set_backend(self, name):
-        self._forced = name
-        self._backend = get_backend(name)
+    def _start_empty(self, backend):
+        self._forced = backend
+        self._backend = get_backend(backend)
         # One for the optimizer's life, whatever engines it has: steps and changes hold it.
         self._claim = self._backend.engine.new_claim()
+        self._parameters, self._groups, self._steps, self._engine = [], [], np.zeros(0, dtype=np.int64), None
 
     def _extend(self, dicts):
         """Append groups, given as dicts from `group_dict`. Nothing of the optimizer changes until all is checked."""

@@ -164,7 +164,7 @@ def group_dicts(params):
     A group's other entries are left as they are.
     """
     if not isinstance(params, np.ndarray | Mapping):
-        params = _listed("params", params)
+        params = listed("params", params)
         if params and all(isinstance(item, Mapping) for item in params):
             return [group_dict(item) for item in params]
     return [group_dict({"params": params})]
@@ -182,7 +182,7 @@ def group_dict(group):
     elif isinstance(params, Mapping):
         params = list(params.items())
     else:
-        params = _listed("params", params)
+        params = listed("params", params)
     named = params and all(isinstance(item, tuple) and len(item) == 2 for item in params)
     if named and names is not None:
         raise ValueError("param_names: the params have names of their own already")
@@ -190,7 +190,7 @@ def group_dict(group):
         names, params = [name for name, _ in params], [array for _, array in params]
     elif names is not None:
         # Names beside the arrays, as in PyTorch's groups and in our own.
-        names = _listed("param_names", names)
+        names = listed("param_names", names)
         if len(names) != len(params):
             raise ValueError(f"param_names: {len(names)} names were given for {len(params)} parameters")
     for name in names or ():
@@ -202,10 +202,12 @@ def group_dict(group):
 _FORMS = {
     "params": "an array, a sequence of arrays, a mapping of names to arrays, (name, array) pairs or group dicts",
     "param_names": "a sequence of names",
+    "grads": "an array, a sequence of arrays or a mapping of names to arrays",
 }
 
 
-def _listed(what, items):
+def listed(what, items):
+    """The items of a sequence or another iterable in a certain order, as a list."""
     if not isinstance(items, Iterable) or isinstance(items, str | bytes | set | frozenset):
         raise TypeError(f"{what}: expected {_FORMS[what]}, found {type(items).__name__}")
     return list(items)
