@@ -14,7 +14,7 @@ from importlib.metadata import version
 
 from fastopt.backend import backends
 from fastopt.optimizer import Optimizer
-from fastopt.rules import SGD, Adadelta, Adagrad, Adam, AdamW, RMSprop
+from fastopt.rules import LAMB, LARS, SGD, Adadelta, Adagrad, Adam, AdamW, RMSprop
 
 __version__ = version("fastopt")
-__all__ = ["SGD", "Adadelta", "Adagrad", "Adam", "AdamW", "Optimizer", "RMSprop", "backends"]
+__all__ = ["LAMB", "LARS", "SGD", "Adadelta", "Adagrad", "Adam", "AdamW", "Optimizer", "RMSprop", "backends"]

@@ -2,10 +2,10 @@
 
 import os
 import warnings
-from collections.abc import Mapping
 from functools import cache
 from importlib import import_module
 from importlib.util import find_spec
+from types import ModuleType
 from typing import NamedTuple
 
 from fastopt import engine, reference
@@ -16,11 +16,11 @@ COMPILED = find_spec("fastopt._core.engine") is not None
 
 
 class Backend(NamedTuple):
-    """An engine, and the kernels that it runs by name."""
+    """An engine, and the module of the kernels that it runs by name."""
 
     name: str
     engine: type
-    kernels: Mapping
+    kernels: ModuleType
 
 
 def features():
@@ -59,9 +59,9 @@ def get_backend(name=None):
     name = default if name is None else name
     _check("backend", name)
     if name == "numpy":
-        return Backend(name, engine.Engine, reference.KERNELS)
+        return Backend(name, engine.Engine, reference)
     compiled_engine = import_module("fastopt._core.engine").Engine
-    return Backend(name, compiled_engine, import_module(f"fastopt._core.{name}").KERNELS)
+    return Backend(name, compiled_engine, import_module(f"fastopt._core.{name}"))
 
 
 def _check(what, name):

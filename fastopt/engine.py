@@ -5,6 +5,7 @@ engine knows parameters, gradients and formulas, but no rule by its name.
 """
 
 from collections.abc import Callable, Mapping
+from contextlib import nullcontext
 from inspect import signature
 from math import sqrt
 from threading import Lock
@@ -12,10 +13,24 @@ from typing import NamedTuple
 
 import numpy as np
 
+from fastopt import reference
 from fastopt.options import nearest, number
-from fastopt.parameters import flat, listed
+from fastopt.parameters import check_apart, flat, listed
+from fastopt.stages import EMA, GRAD_SUM
 
-BUSY = "this optimizer is in the middle of a step or a change, in another thread or further up this call"
+try:
+    from fastopt._core.cpu import CAN_FLUSH, Flushed
+except ImportError:  # a pure NumPy install
+    CAN_FLUSH, Flushed = False, None
+
+BUSY = (
+    "this optimizer is in the middle of a step or a change, in another thread or further up this call; "
+    "while its averages are swapped in, too, it neither steps nor changes"
+)
+
+# What `step` gets in the gradients' place when the bound ones are meant.
+BOUND = object()
+UNBOUND = "grads: none were given, and none are bound; pass them, or bind them once"
 
 # The scalars that change with the step in the same way for several rules, by the names that rules call them. The
 # compiled engine has them too: a small model would feel it if they were computed in Python.
@@ -23,6 +38,7 @@ STEP_SCALARS = {
     "lr": lambda lr, c1, c2: lr,
     "lr/c1": lambda lr, c1, c2: lr / c1,
     "lr*sqrt(c2)/c1": lambda lr, c1, c2: lr * sqrt(c2) / c1,
+    "1/c1": lambda lr, c1, c2: 1 / c1,
     "1/c2": lambda lr, c1, c2: 1 / c2,
 }
 
@@ -31,7 +47,8 @@ class Formula(NamedTuple):
     """What a parameter group's options come to: a kernel, and the scalars that it takes.
 
     These are ``s, l2, keep``, then `scalars`: numbers, names of `STEP_SCALARS`, and functions of ``(t, lr)``. The
-    corrections of the bias are ``c1, c2 = 1 - beta**t`` for the two of `corrected`.
+    corrections of the bias are ``c1, c2 = 1 - beta**t`` for the two of `corrected`. Where the kernel needs the ratio of
+    two norms, its last scalar stands for it, and `trust` is the ratio's coefficient.
     """
 
     kernel: str
@@ -41,12 +58,13 @@ class Formula(NamedTuple):
     lr: float | Callable
     corrected: tuple
     scalars: tuple
+    trust: float = 1.0
 
-    def at(self, t):
-        """The kernel's scalars in step ``t``."""
+    def at(self, t, scale=1.0):
+        """The kernel's scalars in step ``t``, of gradients times ``scale``."""
         lr = learning_rate(self.lr, t)
         c1, c2 = (1 - beta**t for beta in self.corrected)
-        values = [self.s, self.l2, 1 - lr * self.decay]
+        values = [self.s * scale, self.l2, 1 - lr * self.decay]
         for scalar in self.scalars:
             if callable(scalar):
                 scalar = scalar(t, lr)
@@ -115,11 +133,29 @@ def check_scalars(group, t, scalars, dtype):
         )
 
 
+def check_stages(stages):
+    """Raise if this machine cannot do them."""
+    if stages.flush_subnormals and not CAN_FLUSH:
+        raise ValueError(
+            "flush_subnormals: it needs the compiled part of fastopt, on x86-64 or 64-bit ARM; leave it off"
+        )
+
+
+def nonfinite(parameters, gradients):
+    """The error that names the first gradient that is not finite, and where."""
+    for parameter, g in zip(parameters, gradients, strict=True):
+        if g is not None and not np.isfinite(g).all():
+            place = tuple(int(i) for i in np.argwhere(~np.isfinite(g))[0])
+            return ValueError(f"gradient of {parameter.label}: it holds {g[place]} at {place}; nothing was changed")
+    return ValueError("grads: one was not finite, and was changed meanwhile; nothing was changed")
+
+
 class _Group(NamedTuple):
-    """A group's formula, its kernel, and the narrowest type of its parameters."""
+    """A group's formula, its kernel with the reduction that comes before it, and the narrowest type of its parameters."""
 
     formula: Formula
     kernel: Callable
+    norms: Callable | None
     dtype: np.dtype
     largest: float  # that the type holds
 
@@ -131,29 +167,41 @@ class Engine:
     ----------
     claim : from `new_claim`
         The optimizer's, held by steps and by changes of what they use.
-    kernels : mapping of str to callable
-        The kernels of a backend by name.
+    kernels : module
+        A backend's, with its ``KERNELS``, ``NORMS`` and stages by name.
     parameters : list of Parameter
     memory : Memory
         Where the parameters and their state lie.
-    steps : ndarray of int64
-        The step count of each parameter; the engine counts in it.
+    counts : ndarray of int64, (2, number of parameters)
+        Of the steps of each parameter, and of the gradients in its sum; the engine counts in it.
     formulas : list of Formula
         One for each parameter group.
+    stages : Stages
+
+    Attributes
+    ----------
+    norm : float
+        That of the gradients in the last step; -1 before one was measured.
+    calls : int
+        Of `step` since the last update.
+    skipped_steps : int
     """
 
     new_claim = Lock
 
-    def __init__(self, claim, kernels, parameters, memory, steps, formulas):
+    def __init__(self, claim, kernels, parameters, memory, counts, formulas, stages):
         self._claim = claim
         self._retired = False
         self._kernels = kernels
         self._parameters = parameters
         self._memory = memory
-        self._steps = steps
+        self._counts = counts
+        self._bound = None
         self._groups = [None] * len(formulas)
         for index, formula in enumerate(formulas):
             self.set_formula(index, formula)
+        self.norm, self.calls, self.skipped_steps = -1.0, 0, 0
+        self.set_stages(stages)
 
     def retire(self):
         """Refuse all further steps, because another engine has taken over."""
@@ -161,50 +209,138 @@ class Engine:
 
     def set_formula(self, index, formula):
         """Use another formula for a group. The optimizer must be claimed."""
-        kernel = self._kernels[formula.kernel]
+        kernel = self._kernels.KERNELS[formula.kernel]
         names = list(signature(kernel).parameters)
         buffers = names.index("s")
         members = [parameter for parameter in self._parameters if parameter.group == index]
-        if any(2 + len(parameter.state_flats) != buffers for parameter in members):
+        if any(2 + len(parameter.kernel_flats) != buffers for parameter in members):
             raise ValueError(f"kernel {formula.kernel!r}: it takes other state arrays than the rule has")
         if buffers + 3 + len(formula.scalars) != len(names):
             raise ValueError(f"kernel {formula.kernel!r}: it takes other scalars than the rule gives")
         dtypes = {parameter.flat.dtype for parameter in members}
         dtype = min(dtypes, key=lambda dtype: dtype.itemsize, default=np.dtype(np.float64))
         largest = float(np.finfo(dtype).max)
-        self._groups[index] = _Group(formula, kernel, dtype, largest)
+        self._groups[index] = _Group(formula, kernel, self._kernels.NORMS.get(formula.kernel), dtype, largest)
+
+    def set_stages(self, stages):
+        """Use other stages. The optimizer must be claimed."""
+        check_stages(stages)
+        self._stages = stages
+        if stages.clip_grad_norm is None:
+            self.norm = -1.0
+
+    def bind(self, grads):
+        """Keep the gradients for steps that are given none; see `Optimizer.bind`."""
+        with idle(self._claim):
+            grads = ordered(grads, self._parameters)
+            self._admit(grads, [p for p, g in zip(self._parameters, grads, strict=True) if g is not None])
+            self._bound = grads
 
     def step(self, grads):
         """Update the parameters once; see `Optimizer.step`."""
         with idle(self._claim):
             if self._retired:
                 raise RuntimeError(BUSY)
-            grads = ordered(grads, self._parameters)
-            active = [parameter for parameter, g in zip(self._parameters, grads, strict=True) if g is not None]
+            given = self._bound if grads is BOUND else ordered(grads, self._parameters)
+            if given is None:
+                raise TypeError(UNBOUND)
+            stages = self._stages
+            last = self.calls + 1 >= stages.accumulate
+            active = [
+                parameter
+                for parameter, g in zip(self._parameters, given, strict=True)
+                if g is not None or (last and self._counts[1, parameter.index] > 0)
+            ]
             # Learning rates are the caller's code, which may do anything: so they come before the checks.
-            scalars = self._scalars(active)
-            gradients = []
-            for parameter in active:
-                parameter.check_unchanged()
-                gradients.append(parameter.admit(grads[parameter.index], self._memory))
+            scale = 1 / (stages.loss_scale * (self.calls + 1))
+            scalars = self._scalars(active, scale) if last else None
+            gradients = self._admit(given, active)
             # Nothing has been written until here, and what follows only writes.
-            with np.errstate(all="ignore"):
-                for parameter, g, values in zip(active, gradients, scalars, strict=True):
-                    p = parameter.flat
-                    kernel = self._groups[parameter.group].kernel
-                    kernel(p, flat(g), *parameter.state_flats.values(), *map(p.dtype.type, values))
-                    self._steps[parameter.index] += 1
+            with np.errstate(all="ignore"), Flushed() if stages.flush_subnormals else nullcontext():
+                finite = stages.nonfinite == "propagate" or all(np.isfinite(g).all() for g in gradients.values())
+                if finite and stages.accumulate > 1:
+                    gradients = self._gather(active, gradients)
+                if finite and last:
+                    self._update(active, gradients, scalars, scale)
+            if not finite and stages.nonfinite == "raise":
+                raise nonfinite(self._parameters, given)
+            self.calls = self.calls if not finite else 0 if last else self.calls + 1
+            self.skipped_steps += not finite
+            if stages.zero_grads:
+                for g in given:
+                    if g is not None:
+                        np.copyto(g, 0)
 
-    def _scalars(self, active):
+    def swap_averages(self):
+        """Put the averages in the parameters' place, and back. The optimizer must be claimed."""
+        for parameter in self._parameters:
+            parameter.check_unchanged()
+        for parameter in self._parameters:
+            reference.swap(parameter.state_flats[EMA], parameter.flat)
+
+    def _admit(self, given, active):
+        """The gradients of active parameters that have one, flat, by the parameters' indices."""
+        zeroes = self._stages.zero_grads
+        gradients = {}
+        for parameter in active:
+            parameter.check_unchanged()
+            g = given[parameter.index]
+            if g is not None:
+                gradients[parameter.index] = flat(parameter.admit(g, self._memory, zeroes))
+        if zeroes:
+            check_apart(self._parameters, given)
+        return gradients
+
+    def _scalars(self, active, scale):
         """The scalars of each active parameter; those of one group with one step count are computed once."""
+        # Where gradients are clipped by value they are scaled before that, and not again by the kernel.
+        scale = scale if self._stages.clip_grad_value is None else 1.0
         known = {}
         for parameter in active:
             t = parameter.step + 1
             key = parameter.group, t
             if key not in known:
                 group = self._groups[parameter.group]
-                scalars = group.formula.at(t)
+                scalars = group.formula.at(t, scale)
                 if not all(abs(x) <= group.largest for x in scalars):
                     check_scalars(*key, scalars, group.dtype)
                 known[key] = scalars
         return [known[parameter.group, parameter.step + 1] for parameter in active]
+
+    def _gather(self, active, gradients):
+        """Add the gradients to the sums of those before; these sums, by the parameters' indices."""
+        for index, g in gradients.items():
+            parameter = self._parameters[index]
+            reference.gather(parameter.state_flats[GRAD_SUM], g)
+            self._counts[1, index] += 1
+        return {parameter.index: parameter.state_flats[GRAD_SUM] for parameter in active}
+
+    def _update(self, active, gradients, scalars, scale):
+        """Change the parameters: all stages but the gathering, and the rules."""
+        stages = self._stages
+        factor = 1.0
+        if stages.clip_grad_norm is not None:
+            total = 0.0
+            for parameter in active:
+                total += reference.squares(gradients[parameter.index])
+            self.norm = sqrt(total) * scale
+            if not self.norm + 1e-6 <= stages.clip_grad_norm:  # and so if it is NaN
+                factor = stages.clip_grad_norm / (self.norm + 1e-6)
+        for parameter, (s, *others) in zip(active, scalars, strict=True):
+            p, g, number = parameter.flat, gradients[parameter.index], parameter.flat.dtype.type
+            group = self._groups[parameter.group]
+            if stages.clip_grad_value is None:
+                s *= factor
+            else:
+                g = reference.clip(g, number(scale * factor), number(stages.clip_grad_value))
+            values = [number(value) for value in (s, *others)]
+            if group.norms is not None:
+                x, y = map(reference.squares, group.norms(p, g, *parameter.kernel_flats, *values))
+                values[-1] = number(group.formula.trust * sqrt(x) / sqrt(y) if x != 0 and y != 0 else 1.0)
+            group.kernel(p, g, *parameter.kernel_flats, *values)
+            if stages.ema_decay is not None:
+                reference.average(parameter.state_flats[EMA], p, number(stages.ema_decay), number(1 - stages.ema_decay))
+            if stages.accumulate > 1:
+                gradients[parameter.index][:] = 0
+            self._counts[0, parameter.index] += 1
+            self._counts[1, parameter.index] = 0

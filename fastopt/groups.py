@@ -80,14 +80,14 @@ class State(Mapping):
         self._parameter = parameter
 
     def __getitem__(self, key):
-        return self._parameter.step if key == "step" else self._parameter.state(key)
+        return self._parameter.count(key) if key in self._parameter.count_names else self._parameter.state(key)
 
     def __iter__(self):
-        yield "step"
+        yield from self._parameter.count_names
         yield from self._parameter.state_flats
 
     def __len__(self):
-        return 1 + len(self._parameter.state_flats)
+        return len(self._parameter.count_names) + len(self._parameter.state_flats)
 
     def __repr__(self):
         return repr(dict(self))

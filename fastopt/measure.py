@@ -70,9 +70,9 @@ class Stream(Optimizer):
 
     checks = {"arrays": lambda name, value: value}
 
-    def __init__(self, params, arrays, *, backend=None):
+    def __init__(self, params, arrays, *, backend=None, **stages):
         off = {"lr": 0, "weight_decay": 0, "maximize": False, "decoupled_weight_decay": False}
-        super().__init__(params, arrays=arrays, **off, backend=backend)
+        super().__init__(params, arrays=arrays, **off, backend=backend, **stages)
 
     @staticmethod
     def states(o):

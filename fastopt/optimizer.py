@@ -3,16 +3,18 @@
 import inspect
 from collections import Counter
 from collections.abc import Mapping
+from contextlib import contextmanager
 from numbers import Integral
 
 import numpy as np
 
 from fastopt import options
 from fastopt.backend import get_backend
-from fastopt.engine import Formula, idle
+from fastopt.engine import BOUND, Formula, check_stages, idle
 from fastopt.groups import ParamGroup, State, known
 from fastopt.options import nearest
 from fastopt.parameters import Memory, Parameter, group_dict, group_dicts
+from fastopt.stages import EMA, StageOption, Stages
 
 # What the docstrings of all rules share; each text stands in them as its name in braces.
 _DOCS = {
@@ -33,7 +35,9 @@ maximize : bool, default False
 decoupled_weight_decay : bool
     Whether `weight_decay` is decoupled; the signature has the default.
 backend : str, optional
-    One of `fastopt.backends()`. By default the first of them, or the one that FASTOPT_BACKEND names.""",
+    One of `fastopt.backends()`. By default the first of them, or the one that FASTOPT_BACKEND names.
+clip_grad_norm, clip_grad_value, loss_scale, nonfinite, ema_decay, zero_grads, accumulate, flush_subnormals
+    The stages around the rule, the same for all groups: see `Optimizer`.""",
     "raises": """\
 TypeError
     A parameter or an option has a wrong kind or dtype, or an argument is unknown.
@@ -50,14 +54,57 @@ class Optimizer:
     that is the rule's own, and `states`, `kernel`, `scalars`, `corrected` and `check` say the rest, each given the
     options ``o`` of a group.
 
+    What surrounds a rule are stages: options of every optimizer, the same for all groups. They act in this order, and
+    can be set as attributes, as in ``opt.loss_scale = 1024``; what needs state arrays of its own (`ema_decay`, and
+    `accumulate` above 1) has to be on or off from the beginning.
+
+    Parameters
+    ----------
+    nonfinite : {"propagate", "skip", "raise"}, default "propagate"
+        What a step does when a gradient, as it is given, holds NaN or infinity: it takes it as it is; leaves
+        parameters, state and counts alone and counts in `skipped_steps` (`zero_grads` still acts); or raises
+        ValueError with the parameter's name, and changes nothing.
+    accumulate : int, default 1
+        Every so many calls of `step` update, with the sum of the gradients since, ``g = sum/accumulate``; the others
+        only add to the sum, the state ``grad_sum``. A parameter without any gradient meanwhile is skipped.
+    loss_scale : float, default 1
+        Gradients are divided by it, ``s = s/loss_scale``. From 2**-126 to 2**126.
+    clip_grad_norm : float, optional
+        When ``norm``, that of all gradients of all groups together, divided by `loss_scale`, is larger, the gradients
+        are multiplied by ``min(1, clip_grad_norm/(norm + 1e-6))``, as in PyTorch. Infinity only measures `grad_norm`.
+    clip_grad_value : float, optional
+        After that, each element of a gradient is brought between ``-clip_grad_value`` and ``clip_grad_value``.
+    ema_decay : float, optional
+        In [0, 1). Keep averages of the parameters, the state ``ema``: copies at first, and after each update of a
+        parameter ``ema = ema_decay*ema + (1-ema_decay)*p``. See `averaged` and `swap_averaged`.
+    zero_grads : bool, default False
+        Set the gradients to zero when they have been used. They must be writeable and share no memory.
+    flush_subnormals : bool, default False
+        Take numbers too small for full precision (in float32 below 1.2e-38) for zeros, in all arithmetic of the step.
+        For processors that are slow with them: averages of squared gradients get there when gradients vanish.
+
     Attributes
     ----------
     param_groups : tuple of mappings
         Live: setting an option of a group acts at the next step.
     state : tuple of mappings
         For each parameter its ``"step"`` count and its state arrays, by the names that PyTorch uses.
+    averaged : dict or tuple
+        The averages of the parameters.
+    grad_norm : float or None
+        The norm that the last update measured, before clipping; None without `clip_grad_norm`.
+    skipped_steps : int
     backend : str
     """
+
+    nonfinite = StageOption()
+    accumulate = StageOption()
+    loss_scale = StageOption()
+    clip_grad_norm = StageOption()
+    clip_grad_value = StageOption()
+    ema_decay = StageOption()
+    zero_grads = StageOption()
+    flush_subnormals = StageOption()
 
     checks = {}
     _common_checks = {
@@ -77,17 +124,17 @@ class Optimizer:
     def __new__(cls, *args, **kwargs):
         if cls is Optimizer:
             raise TypeError("Optimizer is the base of the rules; make one of those, such as fastopt.Adam")
-        # Python's own error for an unknown keyword would not name the nearest one.
-        signature = inspect.signature(cls.__init__).parameters
-        if not any(parameter.kind is parameter.VAR_KEYWORD for parameter in signature.values()):
-            for name in kwargs:
-                if name not in signature:
-                    raise TypeError(f"{cls.__name__}: unknown option {name!r}{nearest(name, list(signature)[2:])}")
         return super().__new__(cls)
 
-    def __init__(self, params, *, backend=None, **defaults):
+    def __init__(self, params, *, backend=None, **given):
         self._start_empty(backend)
-        self._defaults = self.checked(defaults)
+        self._stages = Stages().changed(**{name: given.pop(name) for name in Stages._fields if name in given})
+        known_names = [*self._common_checks, *self.checks]
+        for name in given:
+            if name not in known_names:
+                hint = nearest(name, [*known_names, *Stages._fields, "backend"])
+                raise TypeError(f"{type(self).__name__}: unknown option {name!r}{hint}")
+        self._defaults = self.checked(given)
         self._extend(group_dicts(params))
 
     def __setattr__(self, name, value):
@@ -151,12 +198,12 @@ class Optimizer:
 
     # Steps
 
-    def step(self, grads):
+    def step(self, grads=BOUND):
         """Update all parameters once, in place.
 
         Parameters
         ----------
-        grads : ndarray, iterable of ndarray, or mapping of str to ndarray
+        grads : ndarray, iterable of ndarray, or mapping of str to ndarray; optional after `bind`
             The gradients, in the order of the parameters or by their names; a single array where there is one
             parameter. Each has its parameter's shape and dtype, and any strides. None skips a parameter with its
             state and its step count.
@@ -177,6 +224,67 @@ class Optimizer:
         All of it is checked before anything is written: a step happens whole or not at all.
         """
         self._engine.step(grads)
+
+    def bind(self, grads):
+        """Take these arrays for the gradients of all steps that are given none: the fastest way to step.
+
+        Parameters
+        ----------
+        grads
+            As `step` takes them. Each ``step()`` reads what the arrays hold then.
+
+        Raises
+        ------
+        TypeError, ValueError, RuntimeError
+            As `step` does; then what was bound before still is.
+
+        Notes
+        -----
+        `add_param_group` unbinds them. Nothing of them is in `state_dict`, nor in a copy.
+        """
+        self._engine.bind(grads)
+
+    @property
+    def grad_norm(self):
+        norm = self._engine.norm
+        return None if norm == -1 else norm
+
+    @property
+    def skipped_steps(self):
+        return self._engine.skipped_steps
+
+    # Averages
+
+    @property
+    def averaged(self):
+        if self.ema_decay is None:
+            raise AttributeError("averaged: the parameters are not averaged; make the optimizer with ema_decay")
+        arrays = [parameter.state(EMA) for parameter in self._parameters]
+        names = [parameter.name for parameter in self._parameters]
+        return tuple(arrays) if None in names else dict(zip(names, arrays, strict=True))
+
+    @contextmanager
+    def swap_averaged(self):
+        """Within ``with``, the parameters hold their averages, and `averaged` holds the parameters.
+
+        Raises
+        ------
+        AttributeError
+            The parameters are not averaged.
+        ValueError
+            A parameter was resized or made read-only.
+        RuntimeError
+            The optimizer is in the middle of a step, or within such a ``with`` already. Within it, it can neither step
+            nor change, nor give its `state_dict`.
+        """
+        if self.ema_decay is None:
+            raise AttributeError("swap_averaged: the parameters are not averaged; make the optimizer with ema_decay")
+        with idle(self._claim):
+            self._engine.swap_averages()
+            try:
+                yield
+            finally:
+                self._engine.swap_averages()
 
     # Groups and state
 
@@ -219,6 +327,7 @@ class Optimizer:
         dict
             ``"state"``: for each parameter's index its ``"step"`` and copies of its state arrays.
             ``"param_groups"``: for each group its options, with the indices of its parameters as ``"params"``.
+            ``"stages"``: their options, and the counts ``"calls"`` since the last update and ``"skipped_steps"``.
 
         Raises
         ------
@@ -231,7 +340,7 @@ class Optimizer:
 
     def _snapshot(self):
         state = {
-            index: {name: value if name == "step" else value.copy(order="K") for name, value in entries.items()}
+            index: {name: value if isinstance(value, int) else value.copy(order="K") for name, value in entries.items()}
             for index, entries in enumerate(self._state)
         }
         groups = []
@@ -240,7 +349,8 @@ class Optimizer:
             groups.append({**group, "params": [next(indices) for _ in group["params"]]})
             if "param_names" in group:
                 groups[-1]["param_names"] = list(group["param_names"])
-        return {"state": state, "param_groups": groups}
+        counts = {name: getattr(self._engine, name) for name in _STAGE_COUNTS}
+        return {"state": state, "param_groups": groups, "stages": self._stages._asdict() | counts}
 
     def load_state_dict(self, state_dict):
         """Take over the state and the options of a `state_dict`. The parameters themselves are not in it.
@@ -264,14 +374,15 @@ class Optimizer:
         In each of these cases nothing has changed.
         """
         with idle(self._claim):
-            loaded_options, loaded_state = self._checked_state_dict(state_dict)
+            loaded_options, stages, counts, loaded_state = self._checked_state_dict(state_dict)
             for group, loaded in zip(self._groups, loaded_options, strict=True):
                 group._assign(loaded)
+            self._set_stages(stages, counts)
             self._set_state(loaded_state)
 
     def _checked_state_dict(self, state_dict):
-        """The options of each group, and the step and flat copies of the state arrays of each parameter."""
-        state, groups = _entries("state_dict", state_dict, ("state", "param_groups"))
+        """The options of each group, those of the stages, and the counts and flat copies of all state."""
+        state, groups, stages = _entries("state_dict", state_dict, ("state", "param_groups", "stages"))
         if not isinstance(groups, list | tuple) or len(groups) != len(self._groups):
             raise ValueError(f"state_dict['param_groups']: expected a list of {len(self._groups)} groups")
         loaded_options, keys = [], []
@@ -294,43 +405,51 @@ class Optimizer:
         for key, count in Counter(keys).items():
             if count > 1:
                 raise ValueError(f"state_dict['param_groups']: {key} stands for more than one parameter")
+        names = (*Stages._fields, *_STAGE_COUNTS)
+        stages = dict(zip(names, _entries("state_dict['stages']", stages, names), strict=True))
+        counts = {name: _count(f"state_dict['stages'][{name!r}]", stages.pop(name)) for name in _STAGE_COUNTS}
+        stages = self._stages.changed(**stages)
+        if stages.arrays.keys() != self._stages.arrays.keys():
+            raise ValueError("state_dict['stages']: they need other state arrays than this optimizer has")
+        check_stages(stages)
         blocks = _entries("state_dict['state']", state, keys)
         loaded_state = []
         for parameter, block in zip(self._parameters, blocks, strict=True):
             label = f"state_dict['state']: {parameter.label}"
-            step, *arrays = _entries(label, block, ("step", *parameter.state_flats))
-            if not isinstance(step, Integral) or isinstance(step, bool):
-                raise TypeError(f"{label}: 'step': expected an int, found {type(step).__name__}")
-            if not 0 <= step < 2**62:
-                raise ValueError(f"{label}: 'step': {step} was given; it must be in [0, 2**62)")
+            entries = _entries(label, block, (*parameter.count_names, *parameter.state_flats))
+            of_parameter = [_count(f"{label}: {name!r}", entries.pop(0)) for name in parameter.count_names]
             # Copies, because the arrays may be this optimizer's own in another order.
             flats = [
                 parameter.checked_state(f"{label}: {name!r}", array)
-                for name, array in zip(parameter.state_flats, arrays, strict=True)
+                for name, array in zip(parameter.state_flats, entries, strict=True)
             ]
-            loaded_state.append((int(step), flats))
-        return loaded_options, loaded_state
+            loaded_state.append((of_parameter, flats))
+        return loaded_options, stages, counts, loaded_state
 
     def __getstate__(self):
-        built = {"_parameters", "_groups", "_state", "_steps", "_engine", "_backend", "_claim"}
+        built = {"_parameters", "_groups", "_state", "_counts", "_engine", "_backend", "_claim"}
         kept = {name: value for name, value in self.__dict__.items() if name not in built}
         with idle(self._claim):
-            groups, state = self._contents()
-        return {"kept": kept, "groups": groups, "state": state}
+            groups, counts, state = self._contents()
+        return {"kept": kept, "groups": groups, "counts": counts, "state": state}
 
     def _contents(self):
         groups = [dict(group) for group in self._groups]
         # Copies, because whoever takes this goes through it when steps are possible again.
         state = [
-            (parameter.step, [block.copy() for block in parameter.state_flats.values()])
+            (
+                parameter.counts[: len(parameter.count_names), parameter.index].tolist(),
+                [block.copy() for block in parameter.state_flats.values()],
+            )
             for parameter in self._parameters
         ]
-        return groups, state
+        return groups, {name: getattr(self._engine, name) for name in _STAGE_COUNTS}, state
 
     def __setstate__(self, pickled):
         self.__dict__.update(pickled["kept"])
         self._start_empty(self._forced)
         self._extend([group_dict(group) for group in pickled["groups"]])
+        self._set_stages(self._stages, pickled["counts"])
         self._set_state(pickled["state"])
 
     def __repr__(self):
@@ -338,6 +457,10 @@ class Optimizer:
         for index, group in enumerate(self._groups):
             listed = ", ".join(f"{name}={value!r}" for name, value in group.items() if not name.startswith("param"))
             lines.append(f"  group {index} ({len(group['params'])} parameters): {listed}")
+        off = Stages()
+        on = [f"{name}={x!r}" for name, x in self._stages._asdict().items() if x != getattr(off, name)]
+        if on:
+            lines.append(f"  stages: {', '.join(on)}")
         return "\n".join(lines)
 
     # Building
@@ -347,7 +470,9 @@ class Optimizer:
         self._backend = get_backend(backend)
         # One for the optimizer's life, whatever engines it has: steps and changes hold it.
         self._claim = self._backend.engine.new_claim()
-        self._parameters, self._groups, self._steps, self._engine = [], [], np.zeros(0, dtype=np.int64), None
+        self._parameters, self._groups, self._engine = [], [], None
+        # Of the steps of each parameter, and of the gradients in its sum.
+        self._counts = np.zeros((2, 0), dtype=np.int64)
 
     def _extend(self, dicts):
         """Append groups, given as dicts from `group_dict`. Nothing of the optimizer changes until all is checked."""
@@ -357,32 +482,65 @@ class Optimizer:
             o = self.checked(self._defaults | known(o, self._defaults, type(self)))
             for name, array in zip(names or [None] * len(arrays), arrays, strict=True):
                 parameters.append(Parameter(name, len(parameters), len(groups), array))
-                parameters[-1].add_state(self.states(o))
+                parameters[-1].add_state(self.states(o), self._stages.arrays)
             members = {"params": tuple(arrays)} | ({"param_names": tuple(names)} if names else {})
             groups.append(ParamGroup(type(self), len(groups), members, o, self._claim))
         _check_names(parameters)
         memory = Memory(parameters)
-        steps = np.zeros(len(parameters), dtype=np.int64)
-        steps[: len(self._steps)] = self._steps
+        counts = np.zeros((2, len(parameters)), dtype=np.int64)
+        counts[:, : len(self._parameters)] = self._counts
         formulas = [group.formula for group in groups]
-        engine = self._backend.engine(self._claim, self._backend.kernels, parameters, memory, steps, formulas)
+        engine = self._backend.engine(
+            self._claim, self._backend.kernels, parameters, memory, counts, formulas, self._stages
+        )
 
         if self._engine is not None:
             self._engine.retire()
+            for name in ("norm", *_STAGE_COUNTS):
+                setattr(engine, name, getattr(self._engine, name))
         for parameter in parameters:
-            parameter.steps = steps
-        self._parameters, self._groups, self._steps = parameters, groups, steps
+            parameter.counts = counts
+        self._parameters, self._groups, self._counts = parameters, groups, counts
         self._state = tuple(map(State, parameters))
         self._engine = engine
         for group in groups:
             group._attach(engine)
 
+    def _change_stages(self, changes):
+        with idle(self._claim):
+            stages = self._stages.changed(**changes)
+            if stages.arrays.keys() != self._stages.arrays.keys():
+                raise ValueError(
+                    f"{', '.join(changes)}: this would need other state arrays than the parameters have; "
+                    f"make a new optimizer"
+                )
+            self._set_stages(stages, {})
+
+    def _set_stages(self, stages, counts):
+        """Take over checked options of the stages, and their counts."""
+        self._engine.set_stages(stages)
+        self._stages = stages
+        for name, value in counts.items():
+            setattr(self._engine, name, value)
+
     def _set_state(self, state):
-        """Take over steps and flat state arrays that have been checked."""
-        for index, (parameter, (step, flats)) in enumerate(zip(self._parameters, state, strict=True)):
-            self._steps[index] = step
+        """Take over counts and flat state arrays that have been checked."""
+        for index, (parameter, (counts, flats)) in enumerate(zip(self._parameters, state, strict=True)):
+            self._counts[: len(counts), index] = counts
             for mine, block in zip(parameter.state_flats.values(), flats, strict=True):
                 mine[:] = block
+
+
+# What the engine counts for all parameters together.
+_STAGE_COUNTS = ("calls", "skipped_steps")
+
+
+def _count(label, value):
+    if not isinstance(value, Integral) or isinstance(value, bool):
+        raise TypeError(f"{label}: expected an int, found {type(value).__name__}")
+    if not 0 <= value < 2**62:
+        raise ValueError(f"{label}: {value} was given; it must be in [0, 2**62)")
+    return int(value)
 
 
 def _check_names(parameters):

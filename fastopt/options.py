@@ -2,7 +2,7 @@
 
 import difflib
 import math
-from numbers import Real
+from numbers import Integral, Real
 
 import numpy as np
 
@@ -40,6 +40,37 @@ def rate(name, value):
     if not isinstance(value, Real):
         raise TypeError(f"{name}: expected a number or a function of the step count, found {value!r}")
     return number(name, value)
+
+
+def bound(name, value):
+    """What something must not exceed: a positive number; infinity changes nothing."""
+    if not isinstance(value, Real) or isinstance(value, bool):
+        raise TypeError(f"{name}: expected a number or None, found {value!r}")
+    if not value > 0:
+        raise ValueError(f"{name}: {value!r} was given; it must be positive")
+    return float(value)
+
+
+def scale(name, value):
+    """A positive factor whose inverse is a number too, in float32 as well."""
+    value = number(name, value)
+    if not 2.0**-126 <= value <= 2.0**126:
+        raise ValueError(f"{name}: {value!r} was given; it must be positive, from 2**-126 to 2**126")
+    return value
+
+
+def count(name, value):
+    """An integer from 1."""
+    if not isinstance(value, Integral) or isinstance(value, bool):
+        raise TypeError(f"{name}: expected an integer, found {value!r}")
+    if not 1 <= value < 2**31:
+        raise ValueError(f"{name}: {value} was given; it must be positive")
+    return int(value)
+
+
+def optional(check):
+    """What passes a check, or None."""
+    return lambda name, value: None if value is None else check(name, value)
 
 
 def betas(name, value):

@@ -6,6 +6,8 @@ from itertools import pairwise
 
 import numpy as np
 
+from fastopt.stages import COPY, GRAD_SUM
+
 try:
     from numpy.lib.array_utils import byte_bounds
 except ImportError:  # NumPy 1.26
@@ -53,18 +55,23 @@ class Parameter:
         self.view = plain.view()
         self.flat = flat(self.view)
         self.state_flats = {}
-        self.steps = None  # the counts of all parameters; the optimizer's
+        self.kernel_flats = ()  # those of them that the kernel takes
+        self.counts = None  # of all parameters' steps, and of the gradients in their sums; the optimizer's
         self._scratch = None
 
-    def add_state(self, initial):
-        """Make the state arrays, given their names and initial values in the kernel's order."""
+    def add_state(self, of_rule, of_stages):
+        """Make the state arrays, given their names and initial values: those of the rule in the kernel's order."""
+        initial = of_rule | of_stages
         for (name, value), block in zip(initial.items(), _blocks(self.flat, len(initial)), strict=True):
-            if value:
+            if value is COPY:
+                block[:] = self.flat
+            elif value:
                 with np.errstate(over="ignore"):
                     block.fill(value)
                 if not np.isfinite(block).all():
                     raise ValueError(f"{self.label}: its state {name!r} cannot start at {value!r} in {block.dtype}")
             self.state_flats[name] = block
+        self.kernel_flats = tuple(self.state_flats[name] for name in of_rule)
 
     @property
     def order(self):
@@ -73,7 +80,16 @@ class Parameter:
 
     @property
     def step(self):
-        return int(self.steps[self.index])
+        return self.count("step")
+
+    @property
+    def count_names(self):
+        """The names of the counts in the state."""
+        return ("step", "gathered") if GRAD_SUM in self.state_flats else ("step",)
+
+    def count(self, name):
+        """One of the counts."""
+        return int(self.counts[self.count_names.index(name), self.index])
 
     def state(self, name):
         """A state array in the parameter's shape: a new view each time, because a view's shape can be changed."""
@@ -101,8 +117,8 @@ class Parameter:
             raise ValueError(f"{self.label}: its data was moved since it was given; make a new optimizer for it")
         _check_writeable(self.label, array)
 
-    def admit(self, gradient, memory):
-        """The gradient, gathered into the parameter's memory order if need be; or raise if it does not fit."""
+    def admit(self, gradient, memory, writeable):
+        """The gradient, copied into the parameter's memory order if need be; or raise if it does not fit."""
         label, view = f"gradient of {self.label}", self.view
         gradient = _plain(label, gradient)
         if gradient.dtype != view.dtype:
@@ -112,6 +128,8 @@ class Parameter:
         if gradient.shape != view.shape:
             raise ValueError(f"{label}: expected shape {view.shape} as its parameter, found {gradient.shape}")
         _check_aligned(label, gradient)
+        if writeable and not gradient.flags.writeable:
+            raise ValueError(f"{label}: the array is read-only, so zero_grads cannot zero it; pass a writeable one")
         other = memory.shared_with(gradient)
         if other is not None:
             raise ValueError(f"{label}: it shares memory with {other}; copy it")
@@ -156,6 +174,21 @@ class Memory:
                 return self._labels[i]
             i -= 1
         return None
+
+
+def check_apart(parameters, gradients):
+    """Raise if two gradients share memory: then one cannot be zeroed before the other is used."""
+    given = [(p.label, np.asarray(g)) for p, g in zip(parameters, gradients, strict=True) if g is not None]
+    given = sorted(((byte_bounds(g), label, g) for label, g in given if g.size), key=lambda one: one[0])
+    latest = []  # those that may reach further
+    for (start, end), label, g in given:
+        latest = [one for one in latest if one[0] > start]
+        for _, other, h in latest:
+            if np.shares_memory(g, h):
+                raise ValueError(
+                    f"gradient of {label}: it shares memory with that of {other}, so zero_grads cannot zero it; copy it"
+                )
+        latest.append((end, label, g))
 
 
 def group_dicts(params):

@@ -11,6 +11,8 @@ another to 1 ends in ``_rest``: ``beta1_rest`` is ``1 - beta1``, computed in dou
 
 import numpy as np
 
+LANES, CHUNK = 256, 4096
+
 
 def larger(x, y):
     """The larger of the two, and ``y`` when either is NaN."""
@@ -97,6 +99,75 @@ def amsgrad(p, g, m, v, h, s, l2, keep, a, b, beta1, beta1_rest, beta2, beta2_re
     p[:] = keep * p - a * m / (np.sqrt(h * b + e_in) + e_out)
 
 
+# Rules that need the norms of a whole tensor: the first function gives the arrays whose norms they are, and the second
+# gets their ratio as `trust`.
+
+
+def lamb_update(p, m, v, a, b, eps, decay):
+    return a * m / (np.sqrt(v * b) + eps) + decay * p
+
+
+def lamb_norms(p, g, m, v, s, l2, keep, lr, a, b, beta1, beta1_rest, beta2, beta2_rest, eps, decay, trust):
+    d = s * g + l2 * p
+    m[:] = beta1 * m + beta1_rest * d
+    v[:] = beta2 * v + beta2_rest * d * d
+    return p, lamb_update(p, m, v, a, b, eps, decay)
+
+
+def lamb(p, g, m, v, s, l2, keep, lr, a, b, beta1, beta1_rest, beta2, beta2_rest, eps, decay, trust):
+    p[:] = keep * p - lr * trust * lamb_update(p, m, v, a, b, eps, decay)
+
+
+def lars_norms(p, g, b, s, l2, keep, lr, mu, trust):
+    return p, s * g + l2 * p
+
+
+def lars(p, g, b, s, l2, keep, lr, mu, trust):
+    d = s * g + l2 * p
+    b[:] = mu * b + lr * trust * d
+    p[:] = keep * p - b
+
+
+# Stages: what surrounds a rule.
+
+
+def squares(x):
+    """The sum of the squares in double precision, in the one order that all backends keep.
+
+    Chunk by chunk, in each chunk every LANES-th element into one lane, then the lanes folded in halves.
+    """
+    total = 0.0
+    for start in range(0, x.size, CHUNK):
+        chunk = x[start : start + CHUNK]
+        squared = np.zeros(-(-chunk.size // LANES) * LANES)
+        squared[: chunk.size] = np.square(chunk, dtype=np.float64)
+        lanes = np.add.accumulate(squared.reshape(-1, LANES))[-1]
+        while lanes.size > 1:
+            half = lanes.size // 2
+            lanes = lanes[:half] + lanes[half:]
+        total += float(lanes[0])
+    return total
+
+
+def gather(sum, g):
+    sum[:] = sum + g
+
+
+def clip(g, scale, bound):
+    """The scaled gradient between -bound and bound; a NaN stays one."""
+    x = scale * g
+    x = np.where(bound < x, bound, x)
+    return np.where(-bound > x, -bound, x)
+
+
+def average(ema, p, decay, decay_rest):
+    ema[:] = decay * ema + decay_rest * p
+
+
+def swap(x, y):
+    x[:], y[:] = y.copy(), x.copy()
+
+
 KERNELS = {
     kernel.__name__: kernel
     for kernel in (
@@ -111,5 +182,8 @@ KERNELS = {
         rmsprop_centered_momentum,
         adam,
         amsgrad,
+        lamb,
+        lars,
     )
 }
+NORMS = {"lamb": lamb_norms, "lars": lars_norms}

@@ -76,6 +76,7 @@ class SGD(Optimizer):
         maximize=False,
         decoupled_weight_decay=False,
         backend=None,
+        **stages,
     ):
         super().__init__(**arguments(locals()))
 
@@ -181,6 +182,7 @@ class Adagrad(Optimizer):
         maximize=False,
         decoupled_weight_decay=False,
         backend=None,
+        **stages,
     ):
         super().__init__(**arguments(locals()))
 
@@ -248,6 +250,7 @@ class Adadelta(Optimizer):
         maximize=False,
         decoupled_weight_decay=False,
         backend=None,
+        **stages,
     ):
         super().__init__(**arguments(locals()))
 
@@ -339,6 +342,7 @@ class RMSprop(Optimizer):
         maximize=False,
         decoupled_weight_decay=False,
         backend=None,
+        **stages,
     ):
         super().__init__(**arguments(locals()))
 
@@ -433,6 +437,7 @@ class Adam(Optimizer):
         maximize=False,
         decoupled_weight_decay=False,
         backend=None,
+        **stages,
     ):
         super().__init__(**arguments(locals()))
 
@@ -510,13 +515,166 @@ class AdamW(Adam):
         maximize=False,
         decoupled_weight_decay=True,
         backend=None,
+        **stages,
     ):
         super().__init__(**arguments(locals()))
 
 
+class LAMB(Optimizer):
+    """LAMB: Adam, with the update of each parameter array scaled to the array's own norm; for large batches.
+
+    State ``exp_avg`` (``m``) and ``exp_avg_sq`` (``v``), from zero; ``c1 = 1 - beta1**t``, ``c2 = 1 - beta2**t``;
+    norms are those of whole arrays::
+
+        d = s*g + l2*p
+        m = beta1*m + (1-beta1)*d
+        v = beta2*v + (1-beta2)*d*d
+        r = (m/c1)/(sqrt(v/c2) + eps) + decay*p
+        trust = norm(p)/norm(r), and 1 where either is 0
+        p = keep*p - lr*trust*r
+
+    Parameters
+    ----------
+    {params}
+    lr : float or callable, default 1e-3
+    {lr}
+    betas : (float, float), default (0.9, 0.999)
+        Both in [0, 1).
+    eps : float, default 1e-6
+        Not negative.
+    weight_decay : float, default 0
+        Not negative. Decoupled, it is ``decay``, and its share of the update is scaled too. Coupled (L2), it is ``l2``.
+        ``keep = 1`` in either case.
+    bias_correction : bool, default True
+        When False, ``c1 = c2 = 1``.
+    {common}
+
+    Raises
+    ------
+    {raises}
+
+    References
+    ----------
+    .. [1] Y. You et al., "Large batch optimization for deep learning: Training BERT in 76 minutes", ICLR 2020,
+       arXiv:1904.00962.
+    """
+
+    checks = {"betas": options.betas, "eps": options.number, "bias_correction": options.flag}
+
+    def __init__(
+        self,
+        params,
+        lr=1e-3,
+        betas=(0.9, 0.999),
+        eps=1e-6,
+        weight_decay=0,
+        *,
+        bias_correction=True,
+        maximize=False,
+        decoupled_weight_decay=True,
+        backend=None,
+        **stages,
+    ):
+        super().__init__(**arguments(locals()))
+
+    @staticmethod
+    def states(o):
+        return {"exp_avg": 0.0, "exp_avg_sq": 0.0}
+
+    @staticmethod
+    def kernel(o):
+        return "lamb"
+
+    @staticmethod
+    def corrected(o):
+        return o["betas"] if o["bias_correction"] else (0.0, 0.0)
+
+    @classmethod
+    def formula(cls, o):
+        # Decoupled decay is a part of the update here, not what is kept of the parameter.
+        return super().formula(o)._replace(decay=0.0)
+
+    @staticmethod
+    def scalars(o):
+        beta1, beta2 = o["betas"]
+        decay = o["weight_decay"] if o["decoupled_weight_decay"] else 0.0
+        return ("lr", "1/c1", "1/c2", beta1, 1 - beta1, beta2, 1 - beta2, o["eps"], decay, TRUST)
+
+
+class LARS(Optimizer):
+    """LARS: momentum SGD, with the gradient of each parameter array scaled to the array's own norm; for large batches.
+
+    State ``momentum_buffer`` (``b``, from zero), ``mu = momentum``; norms are those of whole arrays::
+
+        d = s*g + l2*p
+        trust = trust_coefficient*norm(p)/norm(d), and 1 where either is 0
+        b = mu*b + lr*trust*d
+        p = keep*p - b
+
+    Parameters
+    ----------
+    {params}
+    lr : float or callable, default 1.0
+    {lr}
+    momentum : float, default 0.9
+        Not negative.
+    weight_decay : float, default 0
+    {decay}
+    trust_coefficient : float, default 1e-3
+        Not negative.
+    {common}
+
+    Raises
+    ------
+    {raises}
+
+    References
+    ----------
+    .. [1] Y. You, I. Gitman, B. Ginsburg, "Large batch training of convolutional networks", arXiv:1708.03888, 2017.
+    """
+
+    checks = {"momentum": options.number, "trust_coefficient": options.number}
+
+    def __init__(
+        self,
+        params,
+        lr=1.0,
+        momentum=0.9,
+        weight_decay=0,
+        trust_coefficient=1e-3,
+        *,
+        maximize=False,
+        decoupled_weight_decay=False,
+        backend=None,
+        **stages,
+    ):
+        super().__init__(**arguments(locals()))
+
+    @staticmethod
+    def states(o):
+        return {"momentum_buffer": 0.0}
+
+    @staticmethod
+    def kernel(o):
+        return "lars"
+
+    @classmethod
+    def formula(cls, o):
+        return super().formula(o)._replace(trust=o["trust_coefficient"])
+
+    @staticmethod
+    def scalars(o):
+        return ("lr", o["momentum"], TRUST)
+
+
+# What stands for the ratio of two norms among a kernel's scalars until the engine knows it.
+TRUST = 1.0
+
+
 def arguments(names):
     """The arguments of an ``__init__``, given its local names."""
-    return {name: value for name, value in names.items() if name not in ("self", "__class__")}
+    stages = names.pop("stages")
+    return {name: value for name, value in names.items() if name not in ("self", "__class__")} | stages
 
 
 def eps_in_and_out(o):
@@ -538,4 +696,6 @@ VARIANTS = {
     "Adam": (Adam, {}),
     "AMSGrad": (Adam, {"amsgrad": True}),
     "AdamW": (AdamW, {}),
+    "LAMB": (LAMB, {}),
+    "LARS": (LARS, {}),
 }

@@ -1,6 +1,6 @@
 """The rules with their options: the one table that the bitwise, golden, state and bad-input tests go through."""
 
-from fastopt import SGD, Adadelta, Adagrad, Adam, AdamW, RMSprop
+from fastopt import LAMB, LARS, SGD, Adadelta, Adagrad, Adam, AdamW, RMSprop
 
 
 def falling(t):
@@ -137,4 +137,16 @@ CASES = {
     ),
     "adamw": (AdamW, {}),
     "adamw-amsgrad": (AdamW, {"lr": 0.1, "betas": (0.8, 0.6), "amsgrad": True, "maximize": True}),
+    "lamb": (LAMB, {}),
+    "lamb-options": (
+        LAMB,
+        {"lr": falling, "betas": (0.8, 0.95), "eps": 1e-3, "weight_decay": 0.05, "maximize": True},
+    ),
+    "lamb-l2": (LAMB, {"lr": 0.1, "weight_decay": 0.05, "decoupled_weight_decay": False, "bias_correction": False}),
+    "lars": (LARS, {}),
+    "lars-options": (
+        LARS,
+        {"lr": falling, "momentum": 0.8, "weight_decay": 0.05, "trust_coefficient": 0.02, "maximize": True},
+    ),
+    "lars-decoupled": (LARS, {"lr": 2.0, "momentum": 0.0, "weight_decay": 0.05, "decoupled_weight_decay": True}),
 }

@@ -1,4 +1,4 @@
-"""What the processor offers and the operating system allows.
+"""What the processor offers and the operating system allows, and the switch of its arithmetic for subnormals.
 
 Both matter: a system that does not save the wide registers has to be respected. GCC's and Clang's builtins look at
 both. This module is compiled with baseline flags, so that it runs anywhere.
@@ -39,8 +39,28 @@ cdef extern from *:
     int fastopt_has_avx2()
     int fastopt_has_avx512()
 
+from libc.stdint cimport uint64_t
+
+cdef extern from "subnormals.h":
+    const int FASTOPT_CAN_FLUSH
+    uint64_t fastopt_flush()
+    void fastopt_restore(uint64_t)
+
+CAN_FLUSH = bool(FASTOPT_CAN_FLUSH)
+
 
 def features():
     """The instruction sets beyond the baseline that kernels may use here, narrowest first."""
     found = {"avx2": bool(fastopt_has_avx2()), "avx512": bool(fastopt_has_avx512())}
     return [name for name, present in found.items() if present]
+
+
+cdef class Flushed:
+    """Within ``with``, this thread's arithmetic takes subnormal numbers for zeros."""
+    cdef uint64_t before
+
+    def __enter__(self):
+        self.before = fastopt_flush()
+
+    def __exit__(self, *error):
+        fastopt_restore(self.before)

@@ -1,3 +1,4 @@
+# distutils: language = c++
 """The compiled engine: checks the gradients of a step, computes its scalars and runs its kernels.
 
 It is the twin of fastopt/engine.py, which says what happens; this file says it fast. What is not plainly in order
@@ -12,67 +13,67 @@ cimport numpy as cnp
 from cpython.mem cimport PyMem_Calloc, PyMem_Free
 from cpython.pycapsule cimport PyCapsule_GetPointer
 from libc.float cimport DBL_MAX, FLT_MAX
-from libc.math cimport fabs, pow, sqrt
-from libc.stdint cimport int64_t, uintptr_t
+from libc.math cimport fabs, isfinite, pow
+from libc.stdint cimport int64_t, uint64_t, uintptr_t
 
 import numpy as np
 
-from fastopt.engine import BUSY, check_scalars, learning_rate, ordered
+from fastopt.engine import BOUND, BUSY, UNBOUND, check_scalars, check_stages, learning_rate, nonfinite, ordered
+from fastopt.parameters import check_apart
+
+include "plan.pxi"
 
 cnp.import_array()
 
-ctypedef void (*Kernel)(void** buffers, const double* scalars, Py_ssize_t n) noexcept nogil
-
 cdef enum:
-    MOST_BUFFERS = 5
-    MOST_SCALARS = 16
-    # Elements a kernel gets at once. Borders depend on a tensor's length alone.
-    CHUNK_ELEMENTS = 16384
     # Below this many elements other threads gain less from the GIL than handing it over costs this one.
     RELEASE_ELEMENTS = 16384
 
 CHUNK = CHUNK_ELEMENTS
 
+cdef int threads = 1
 
-cdef struct Tensor:
-    void* buffers[MOST_BUFFERS]  # parameter, gradient, state
-    int count  # of buffers
-    Py_ssize_t n
-    Py_ssize_t group
-    Py_ssize_t itemsize
-    bint active  # has a gradient in this step
-    Kernel kernel
-    const double* scalars  # its own block, or that of an earlier tensor with the same numbers
-    double block[MOST_SCALARS]
-    int64_t t  # the step that the block is of
+
+def set_num_threads(int n):
+    """Let steps use up to n threads."""
+    global threads
+    threads = n
 
 
 cdef enum Kind:
     # What a scalar is: a number, one of engine.STEP_SCALARS, or what a function of (t, lr) gives.
-    NUMBER, LR, LR_C1, LR_ROOT_C2_C1, ONE_C2, FUNCTION
+    NUMBER, LR, LR_C1, LR_ROOT_C2_C1, ONE_C1, ONE_C2, FUNCTION
 
-KINDS = {"lr": LR, "lr/c1": LR_C1, "lr*sqrt(c2)/c1": LR_ROOT_C2_C1, "1/c2": ONE_C2}
+KINDS = {"lr": LR, "lr/c1": LR_C1, "lr*sqrt(c2)/c1": LR_ROOT_C2_C1, "1/c1": ONE_C1, "1/c2": ONE_C2}
+
+
+cdef void unpack(capsules, void** out) except *:
+    """The pointers for float32 and float64."""
+    for i, name in enumerate((b"fastopt float32 kernel", b"fastopt float64 kernel")):
+        out[i] = PyCapsule_GetPointer(capsules[i], name)
 
 
 cdef class Group:
     """The formula of one parameter group, unpacked."""
     cdef Kernel kernels[2]  # float32, float64
+    cdef Reduction norms[2]  # or NULL
     cdef int buffers, count  # of state and other arrays, and of scalars
     cdef Py_ssize_t index
     cdef double largest  # that all of its parameters can hold
-    cdef double s, l2, decay, beta1, beta2
+    cdef double s, l2, decay, beta1, beta2, trust
     cdef object lr
     cdef tuple scalars
     cdef Kind kinds[MOST_SCALARS]
     cdef double numbers[MOST_SCALARS]
 
     def __cinit__(self, Py_ssize_t index, formula, kernels):
-        single, double_, self.buffers, self.count = kernels[formula.kernel]
-        self.kernels[0] = <Kernel>PyCapsule_GetPointer(single, "fastopt float32 kernel")
-        self.kernels[1] = <Kernel>PyCapsule_GetPointer(double_, "fastopt float64 kernel")
+        single, double_, self.buffers, self.count = kernels.KERNELS[formula.kernel]
+        unpack((single, double_), <void**>self.kernels)
+        if formula.kernel in kernels.NORMS:
+            unpack(kernels.NORMS[formula.kernel], <void**>self.norms)
         self.index = index
         self.largest = DBL_MAX
-        self.s, self.l2, self.decay = formula.s, formula.l2, formula.decay
+        self.s, self.l2, self.decay, self.trust = formula.s, formula.l2, formula.decay, formula.trust
         self.beta1, self.beta2 = formula.corrected
         self.lr, self.scalars = formula.lr, formula.scalars
         if 3 + len(self.scalars) != self.count or self.count > MOST_SCALARS:
@@ -85,14 +86,14 @@ cdef class Group:
             else:
                 self.kinds[i], self.numbers[i] = NUMBER, scalar
 
-    cdef int compute(self, int64_t t, double* out) except -1:
-        """The scalars of step t."""
+    cdef int compute(self, int64_t t, double scale, double* out) except -1:
+        """The scalars of step t, of gradients times `scale`."""
         cdef double lr = self.lr if type(self.lr) is float else learning_rate(self.lr, t)
         cdef double c1 = 1 - pow(self.beta1, <double>t), c2 = 1 - pow(self.beta2, <double>t)
         cdef double value
         cdef int i
         cdef bint finite = True
-        out[0] = self.s
+        out[0] = self.s * scale
         out[1] = self.l2
         out[2] = 1 - lr * self.decay
         for i in range(self.count - 3):
@@ -104,6 +105,8 @@ cdef class Group:
                 value = lr / c1
             elif self.kinds[i] == LR_ROOT_C2_C1:
                 value = lr * sqrt(c2) / c1
+            elif self.kinds[i] == ONE_C1:
+                value = 1 / c1
             elif self.kinds[i] == ONE_C2:
                 value = 1 / c2
             else:
@@ -169,60 +172,92 @@ cdef class Claim:
 cdef class Engine:
     cdef Claim claim
     cdef bint retired
-    cdef Tensor* tensors
+    cdef Plan plan
     cdef Tensor** owners  # those whose blocks a step has filled
-    cdef Py_ssize_t count
-    cdef list parameters, arrays, views, names, groups, held
-    cdef object kernels, memory
-    cdef cnp.ndarray steps_array, starts_array, ends_array
+    cdef Py_ssize_t* order  # of the gradients in memory, as it was last
+    cdef Py_ssize_t count, owned
+    cdef list parameters, arrays, views, names, groups, given, held, bound
+    cdef object kernels, memory, stages
+    cdef cnp.ndarray counts, starts_array, ends_array
     cdef int64_t* steps
+    cdef int64_t* gathered
     cdef const uintptr_t* starts
     cdef const uintptr_t* ends
     cdef Py_ssize_t blocks
+    cdef double clip_norm, scale
+    cdef bint examines, skips, prepares
+    cdef public double norm  # of the gradients in the last step, or -1
+    cdef public int64_t calls  # since the last update
+    cdef public int64_t skipped_steps
 
     new_claim = Claim
 
-    def __cinit__(self, Claim claim, kernels, list parameters, memory, cnp.ndarray steps, list formulas):
-        cdef Py_ssize_t i
+    def __cinit__(self, Claim claim, kernels, list parameters, memory, cnp.ndarray counts, list formulas, stages):
+        cdef Py_ssize_t i, chunks = 0
         cdef int j
         cdef cnp.ndarray flat
         self.claim, self.kernels, self.parameters, self.memory = claim, kernels, parameters, memory
-        self.count = len(parameters)
+        self.count = self.plan.count = len(parameters)
         self.arrays = [parameter.array for parameter in parameters]
         self.views = [parameter.view for parameter in parameters]
         names = [parameter.name for parameter in parameters]
         self.names = None if None in names else names
         self.groups = [None] * len(formulas)
+        self.given = [None] * self.count
         self.held = [None] * self.count
-        self.steps_array = steps
-        self.steps = <int64_t*>cnp.PyArray_DATA(steps)
+        self.counts = counts
+        self.steps = <int64_t*>cnp.PyArray_DATA(counts)
+        self.gathered = self.steps + self.count
         self.starts_array = np.array(memory.starts, dtype=np.uintp)
         self.ends_array = np.array(memory.ends, dtype=np.uintp)
         self.starts = <const uintptr_t*>cnp.PyArray_DATA(self.starts_array)
         self.ends = <const uintptr_t*>cnp.PyArray_DATA(self.ends_array)
         self.blocks = len(memory.starts)
-        self.tensors = <Tensor*>PyMem_Calloc(self.count, sizeof(Tensor))
+        self.plan.tensors = <Tensor*>PyMem_Calloc(self.count, sizeof(Tensor))
         self.owners = <Tensor**>PyMem_Calloc(self.count, sizeof(Tensor*))
-        if self.tensors == NULL or self.owners == NULL:
+        self.order = <Py_ssize_t*>PyMem_Calloc(self.count, sizeof(Py_ssize_t))
+        if self.plan.tensors == NULL or self.owners == NULL or self.order == NULL:
             raise MemoryError
         for i, parameter in enumerate(parameters):
-            flats = [parameter.flat, None, *parameter.state_flats.values()]
+            tensor = &self.plan.tensors[i]
+            flats = [parameter.flat, None, *parameter.kernel_flats]
             if len(flats) > MOST_BUFFERS:
                 raise ValueError(f"{parameter.label}: more state arrays than the engine holds; raise MOST_BUFFERS")
             for j, block in enumerate(flats):
                 if block is not None:
                     flat = block
-                    self.tensors[i].buffers[j] = cnp.PyArray_DATA(flat)
-            self.tensors[i].count = len(flats)
-            self.tensors[i].n = parameter.flat.size
-            self.tensors[i].itemsize = parameter.flat.itemsize
-            self.tensors[i].group = parameter.group
+                    tensor.buffers[j] = cnp.PyArray_DATA(flat)
+            tensor.average = data_of(parameter.state_flats.get("ema"))
+            tensor.gathered = data_of(parameter.state_flats.get("grad_sum"))
+            tensor.count = len(flats)
+            tensor.n = parameter.flat.size
+            tensor.itemsize = parameter.flat.itemsize
+            tensor.group = parameter.group
+            tensor.chunks = chunks
+            chunks += (tensor.n + CHUNK_ELEMENTS - 1) // CHUNK_ELEMENTS
+            self.order[i] = i
+        self.plan.task_count = cut(self.plan.tensors, self.count, NULL)
+        self.plan.tasks = <Task*>PyMem_Calloc(self.plan.task_count, sizeof(Task))
+        self.plan.sums = <double*>PyMem_Calloc(2 * chunks, sizeof(double))
+        if self.plan.tasks == NULL or self.plan.sums == NULL:
+            raise MemoryError
+        cut(self.plan.tensors, self.count, self.plan.tasks)
+        unpack(kernels.STAGES["squares"], <void**>self.plan.squares)
+        unpack(kernels.STAGES["gather"], <void**>self.plan.gather)
+        unpack(kernels.STAGES["clip"], <void**>self.plan.clip)
+        unpack(kernels.STAGES["average"], <void**>self.plan.average)
+        unpack(kernels.STAGES["swap"], <void**>self.plan.swap)
         for i in range(len(formulas)):
             self.set_formula(i, formulas[i])
+        self.norm = -1
+        self.set_stages(stages)
 
     def __dealloc__(self):
-        PyMem_Free(self.tensors)
+        PyMem_Free(self.plan.tensors)
+        PyMem_Free(self.plan.tasks)
+        PyMem_Free(self.plan.sums)
         PyMem_Free(self.owners)
+        PyMem_Free(self.order)
 
     def retire(self):
         self.retired = True
@@ -230,99 +265,168 @@ cdef class Engine:
     def set_formula(self, Py_ssize_t index, formula):
         cdef Py_ssize_t i
         cdef Group group = Group(index, formula, self.kernels)
+        cdef Tensor* tensor
         for i in range(self.count):
-            if self.tensors[i].group == index:
-                if self.tensors[i].count != group.buffers:
+            tensor = &self.plan.tensors[i]
+            if tensor.group == index:
+                if tensor.count != group.buffers:
                     raise ValueError(f"kernel {formula.kernel!r}: it takes other state arrays than the rule has")
-                if self.tensors[i].itemsize == 4:
+                if tensor.itemsize == 4:
                     group.largest = FLT_MAX
         self.groups[index] = group
+        self.prepares = False
         for i in range(self.count):
-            if self.tensors[i].group == index:
-                self.tensors[i].kernel = group.kernels[self.tensors[i].itemsize == 8]
+            tensor = &self.plan.tensors[i]
+            if tensor.group == index:
+                tensor.kernel = group.kernels[tensor.itemsize == 8]
+                tensor.norms = group.norms[tensor.itemsize == 8]
+                tensor.coefficient, tensor.slot = group.trust, group.count - 1
+            self.prepares = self.prepares or tensor.norms != NULL
+
+    def set_stages(self, stages):
+        check_stages(stages)
+        self.stages = stages
+        if stages.clip_grad_norm is None:
+            self.norm = self.clip_norm = -1
+        else:
+            self.clip_norm = stages.clip_grad_norm
+        self.examines, self.skips = stages.nonfinite != "propagate", stages.nonfinite == "skip"
+        self.plan.gathers = stages.accumulate > 1
+        self.plan.clips = stages.clip_grad_value is not None
+        self.plan.averages = stages.ema_decay is not None
+        self.plan.zeroes, self.plan.flushes = stages.zero_grads, stages.flush_subnormals
+        if self.plan.clips:
+            self.plan.clip_scalars[1] = stages.clip_grad_value
+        if self.plan.averages:
+            self.plan.average_scalars[0], self.plan.average_scalars[1] = stages.ema_decay, 1 - stages.ema_decay
 
     def step(self, grads):
-        cdef Py_ssize_t i, total = 0
+        cdef Py_ssize_t i, elements = 0, size = 0
+        cdef int use
+        cdef bint finite = True, last
+        cdef Tensor* tensor
         self.claim.take()
         try:
             if self.retired:
                 raise RuntimeError(BUSY)
             self.hold(grads)
-            # Learning rates are the caller's code, which may do anything: so they come before the checks.
-            self.compute_scalars()
+            last = not self.plan.gathers or self.calls + 1 >= self.stages.accumulate
+            for i in range(self.count):
+                self.plan.tensors[i].active = self.given[i] is not None or last and self.gathered[i] > 0
+            if last:
+                self.scale = self.plan.clip_scalars[0] = 1 / (self.stages.loss_scale * (self.calls + 1))
+                # Learning rates are the caller's code, which may do anything: so they come before the checks.
+                self.compute_scalars()
             self.admit()
             for i in range(self.count):
-                if self.tensors[i].active:
-                    self.tensors[i].buffers[1] = cnp.PyArray_DATA(<cnp.ndarray>self.held[i])
-                    total += self.tensors[i].n
+                tensor = &self.plan.tensors[i]
+                if tensor.active:
+                    tensor.gradient = NULL if self.held[i] is None else cnp.PyArray_DATA(<cnp.ndarray>self.held[i])
+                    tensor.buffers[1] = tensor.gathered if self.plan.gathers else tensor.gradient
+                    elements += tensor.n
+                    size += tensor.n * tensor.itemsize * tensor.count
             # Nothing has been written until here, and what follows cannot fail.
-            if total < RELEASE_ELEMENTS:
-                self.run()
+            use = self.threads_for(size)
+            if elements < RELEASE_ELEMENTS:
+                finite = self.run(last, use)
             else:
                 with nogil:
-                    self.run()
+                    finite = self.run(last, use)
+            if not finite and not self.skips:
+                raise nonfinite(self.parameters, self.given)
+            if self.plan.zeroes:
+                for i in range(self.count):
+                    if self.held[i] is not self.given[i]:
+                        np.copyto(self.given[i], 0)
         finally:
             for i in range(self.count):
-                self.held[i] = None
+                self.given[i] = self.held[i] = None
             self.claim.drop()
+    def bind(self, grads):
+        """Keep the gradients for steps that are given none."""
+        with self.claim:
+            self.hold(grads)
+            for i in range(self.count):
+                self.plan.tensors[i].active = self.given[i] is not None
+            self.admit()
+            self.bound = list(self.given)
+
+    def swap_averages(self):
+        """Put the averages in the parameters' place, and back. The optimizer must be claimed."""
+        cdef Py_ssize_t i, size = 0
+        for i in range(self.count):
+            self.given[i] = None
+            self.plan.tensors[i].active = True
+            size += self.plan.tensors[i].n * self.plan.tensors[i].itemsize
+        self.admit()
+        with nogil:
+            do_pass(&self.plan, SWAP, self.threads_for(size))
 
     @cython.boundscheck(True)  # another thread may shorten the list
     cdef int hold(self, grads) except -1:
         """Keep the gradients in the order of the parameters, so that the caller's code cannot free them."""
         cdef Py_ssize_t i
-        if type(grads) is dict and self.names is not None and len(<dict>grads) == self.count:
+        if grads is BOUND:
+            if self.bound is None:
+                raise TypeError(UNBOUND)
+            grads = self.bound
+        elif type(grads) is dict and self.names is not None and len(<dict>grads) == self.count:
             for i in range(self.count):
                 if self.names[i] not in <dict>grads:
                     break
-                self.held[i] = (<dict>grads)[self.names[i]]
+                self.given[i] = (<dict>grads)[self.names[i]]
             else:
-                grads = self.held
+                grads = self.given
         elif cnp.PyArray_CheckExact(grads) and self.count == 1:
             grads = [grads]
         if not (type(grads) is list or type(grads) is tuple) or len(grads) != self.count:
             grads = ordered(grads, self.parameters)
         for i in range(self.count):
-            g = grads[i]
-            self.held[i] = g
-            self.tensors[i].active = g is not None
+            self.given[i] = grads[i]
         return 0
 
     cdef int compute_scalars(self) except -1:
         """Point each active tensor at its scalars: its own, or those of one before it in the same group and step."""
-        cdef Py_ssize_t i, j, owners = 0
+        cdef Py_ssize_t i, j
         cdef int64_t t
         cdef Tensor* tensor
+        self.owned = 0
         for i in range(self.count):
-            tensor = &self.tensors[i]
+            tensor = &self.plan.tensors[i]
             if not tensor.active:
                 continue
             t = self.steps[i] + 1
             # Backwards, for most often the last one will do.
-            for j in range(owners - 1, -1, -1):
+            for j in range(self.owned - 1, -1, -1):
                 if self.owners[j].group == tensor.group and self.owners[j].t == t:
                     tensor.scalars = self.owners[j].block
                     break
             else:
-                (<Group>self.groups[tensor.group]).compute(t, tensor.block)
+                (<Group>self.groups[tensor.group]).compute(t, 1 if self.plan.clips else self.scale, tensor.block)
                 tensor.scalars = tensor.block
                 tensor.t = t
-                self.owners[owners] = tensor
-                owners += 1
+                self.owners[self.owned] = tensor
+                self.owned += 1
         return 0
 
     cdef int admit(self) except -1:
         cdef Py_ssize_t i
         cdef bint again = False
         for i in range(self.count):
-            if self.tensors[i].active and not self.fits(i):
+            self.held[i] = self.given[i]
+            if self.plan.tensors[i].active and not self.fits(i):
                 parameter = self.parameters[i]
                 parameter.check_unchanged()
-                self.held[i] = parameter.admit(self.held[i], self.memory)
+                if self.given[i] is not None:
+                    self.held[i] = parameter.admit(self.given[i], self.memory, self.plan.zeroes)
                 again = True
+        if self.plan.zeroes and (again or not self.are_apart()):
+            check_apart(self.parameters, self.given)
+            again = True
         if again:
             # Python has run since the first look: nothing that fitted may have changed.
             for i in range(self.count):
-                if self.tensors[i].active and not self.fits(i):
+                if self.plan.tensors[i].active and not self.fits(i):
                     raise ValueError(f"{self.parameters[i].label}: it or its gradient changed while it was checked")
         return 0
 
@@ -334,11 +438,14 @@ cdef class Engine:
         return (
             cnp.PyArray_DATA(array) == cnp.PyArray_DATA(view)
             and same_layout(array, view, cnp.NPY_ARRAY_WRITEABLE)
-            and cnp.PyArray_CheckExact(g)
-            and same_layout(<cnp.ndarray>g, view, 0)
-            and self.is_apart(
-                <uintptr_t>cnp.PyArray_DATA(<cnp.ndarray>g), self.tensors[i].n * self.tensors[i].itemsize
-            )
+            and (g is None or self.gradient_fits(g, view, &self.plan.tensors[i]))
+        )
+
+    cdef bint gradient_fits(self, g, cnp.ndarray view, Tensor* tensor) noexcept:
+        return (
+            cnp.PyArray_CheckExact(g)
+            and same_layout(<cnp.ndarray>g, view, cnp.NPY_ARRAY_WRITEABLE if self.plan.zeroes else 0)
+            and self.is_apart(<uintptr_t>cnp.PyArray_DATA(<cnp.ndarray>g), tensor.n * tensor.itemsize)
         )
 
     cdef bint is_apart(self, uintptr_t start, Py_ssize_t size) noexcept:
@@ -354,19 +461,112 @@ cdef class Engine:
                 high = middle
         return low == 0 or self.ends[low - 1] <= start
 
-    cdef void run(self) noexcept nogil:
-        cdef Py_ssize_t i, start
-        cdef int j
-        cdef Tensor* tensor
-        cdef void* buffers[MOST_BUFFERS]
+    cdef bint are_apart(self) noexcept:
+        """Whether no two gradients share memory. Their order in memory is most often that of the step before."""
+        cdef Py_ssize_t i, j, one
+        cdef uintptr_t end = 0
+        for i in range(1, self.count):
+            one = self.order[i]
+            j = i
+            while j > 0 and self.address(self.order[j - 1]) > self.address(one):
+                self.order[j] = self.order[j - 1]
+                j -= 1
+            self.order[j] = one
         for i in range(self.count):
-            tensor = &self.tensors[i]
-            if not tensor.active:
+            one = self.order[i]
+            if self.held[one] is not None and self.plan.tensors[one].n > 0:
+                if self.address(one) < end:
+                    return False
+                end = self.address(one) + <uintptr_t>(self.plan.tensors[one].n * self.plan.tensors[one].itemsize)
+        return True
+
+    cdef inline uintptr_t address(self, Py_ssize_t i) noexcept:
+        return 0 if self.held[i] is None else <uintptr_t>cnp.PyArray_DATA(<cnp.ndarray>self.held[i])
+
+    cdef int threads_for(self, Py_ssize_t size) noexcept nogil:
+        """How many threads pay for work on this many bytes."""
+        return 1 if size < 2 * THREAD_BYTES else <int>min(<Py_ssize_t>threads, size // THREAD_BYTES)
+
+    cdef bint run(self, bint last, int use) noexcept nogil:
+        """All that a step does once it is checked. Whether the gradients were found fit for an update."""
+        cdef Py_ssize_t i
+        cdef uint64_t before = 0
+        cdef bint finite
+        if self.plan.flushes:
+            before = fastopt_flush()
+        finite = not self.examines or self.are_finite(use)
+        if finite and last:
+            self.update(use)
+        elif finite:
+            do_pass(&self.plan, GATHER, use)
+            self.calls += 1
+            for i in range(self.count):
+                self.gathered[i] += self.plan.tensors[i].active
+        elif self.skips:
+            self.skipped_steps += 1
+            for i in range(self.count):
+                if self.plan.zeroes and self.plan.tensors[i].active and self.plan.tensors[i].gradient != NULL:
+                    memset(self.plan.tensors[i].gradient, 0, self.plan.tensors[i].n * self.plan.tensors[i].itemsize)
+        if self.plan.flushes:
+            fastopt_restore(before)
+        return finite
+
+    cdef bint are_finite(self, int use) noexcept nogil:
+        cdef Py_ssize_t i, j
+        cdef Tensor* tensor
+        do_pass(&self.plan, EXAMINE, use)
+        for i in range(self.count):
+            tensor = &self.plan.tensors[i]
+            if not tensor.active or tensor.gradient == NULL or isfinite(sum_of(&self.plan, tensor, 0)):
                 continue
-            start = 0
-            while start < tensor.n:
-                for j in range(tensor.count):
-                    buffers[j] = <char*>tensor.buffers[j] + start * tensor.itemsize
-                tensor.kernel(buffers, tensor.scalars, min(tensor.n - start, <Py_ssize_t>CHUNK_ELEMENTS))
-                start += CHUNK_ELEMENTS
-            self.steps[i] += 1
+            if tensor.itemsize == 4:
+                return False
+            # Here the sum of the squares may have overflowed though all elements are finite.
+            for j in range(tensor.n):
+                if not isfinite((<const double*>tensor.gradient)[j]):
+                    return False
+        return True
+
+    cdef void update(self, int use) noexcept nogil:
+        """The passes of a step that changes the parameters."""
+        cdef Py_ssize_t i
+        cdef Tensor* tensor
+        cdef Plan* plan = &self.plan
+        cdef int gather = GATHER if plan.gathers else 0
+        if self.clip_norm >= 0:
+            if plan.gathers or not self.examines:
+                do_pass(plan, gather | MEASURE, use)
+                gather = 0
+            self.clip_by_norm()
+        if self.prepares:
+            do_pass(plan, gather | PREPARE, use)
+            gather = 0
+            # Backwards, for those that come first are those whose scalars others share.
+            for i in range(self.count - 1, -1, -1):
+                if plan.tensors[i].active and plan.tensors[i].norms != NULL:
+                    set_trust(plan, &plan.tensors[i])
+        do_pass(plan, gather | UPDATE, use)
+        for i in range(self.count):
+            if plan.tensors[i].active:
+                self.steps[i] += 1
+                self.gathered[i] = 0
+        self.calls = 0
+
+    cdef void clip_by_norm(self) noexcept nogil:
+        """Multiply the scale of all gradients by what their norm demands."""
+        cdef Py_ssize_t i
+        cdef double total = 0, factor = 1
+        for i in range(self.count):
+            if self.plan.tensors[i].active:
+                total += sum_of(&self.plan, &self.plan.tensors[i], 0)
+        self.norm = sqrt(total) * self.scale
+        if not self.norm + 1e-6 <= self.clip_norm:  # and so if it is NaN
+            factor = self.clip_norm / (self.norm + 1e-6)
+        self.plan.clip_scalars[0] *= factor
+        if not self.plan.clips:
+            for i in range(self.owned):
+                self.owners[i].block[0] *= factor
+
+
+cdef void* data_of(block) noexcept:
+    return NULL if block is None else cnp.PyArray_DATA(<cnp.ndarray>block)

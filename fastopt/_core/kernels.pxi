@@ -10,15 +10,21 @@
 # written in the loop it would be computed in double.
 #
 # Pointers are `restrict`, so that loops vectorise: the engine has refused overlapping arrays before it calls.
+#
+# A reduction has the signature of a kernel, and `sums`: what it adds up in double precision, in one fixed order.
 
 include "rounding.pxi"
 
 from cpython.pycapsule cimport PyCapsule_New
 from libc.math cimport sqrt, sqrtf
+from libc.string cimport memset
 
 ctypedef fused real:
     float
     double
+
+cdef enum:
+    LANES = 256  # a power of two
 
 
 cdef inline real root(real x) noexcept nogil:
@@ -219,6 +225,175 @@ cdef void amsgrad(real** buffers, const double* scalars, Py_ssize_t n) noexcept 
         p[i] = keep * p[i] - a * m[i] / (root(h[i] * b + e_in) + e_out)
 
 
+# Rules that need the norms of a whole tensor: a reduction prepares them in a pass of its own, and the kernel gets
+# what the engine makes of them as its last scalar, `trust`.
+
+cdef inline void add_squares(const real *restrict x, double *restrict lanes, Py_ssize_t n) noexcept nogil:
+    cdef Py_ssize_t i
+    cdef double y
+    for i in range(n):
+        y = x[i]
+        lanes[i] = lanes[i] + y * y
+
+
+cdef inline Py_ssize_t clear(double* lanes, Py_ssize_t n) noexcept nogil:
+    """Zero as many lanes as n elements use, a power of two, and return their number."""
+    cdef Py_ssize_t width = 1
+    while width < n and width < LANES:
+        width *= 2
+    memset(lanes, 0, width * sizeof(double))
+    return width
+
+
+cdef inline double total(double* lanes, Py_ssize_t width) noexcept nogil:
+    """Fold the lanes in halves. Zeros would not change the sum, so it does not matter that unused lanes are left out."""
+    cdef Py_ssize_t i
+    while width > 1:
+        width //= 2
+        for i in range(width):
+            lanes[i] = lanes[i] + lanes[i + width]
+    return lanes[0]
+
+
+cdef inline real lamb_update(real p, real m, real v, real a, real b, real eps, real decay) noexcept nogil:
+    return a * m / (root(v * b) + eps) + decay * p
+
+
+cdef void lamb_norms(real** buffers, const double* scalars, Py_ssize_t n, double* sums) noexcept nogil:
+    cdef const real *restrict p
+    cdef const real *restrict g
+    cdef real *restrict m
+    cdef real *restrict v
+    cdef real s = <real>scalars[0], l2 = <real>scalars[1]
+    cdef real a = <real>scalars[4], b = <real>scalars[5]
+    cdef real beta1 = <real>scalars[6], beta1_rest = <real>scalars[7]
+    cdef real beta2 = <real>scalars[8], beta2_rest = <real>scalars[9]
+    cdef real eps = <real>scalars[10], decay = <real>scalars[11]
+    cdef real d
+    cdef real update[LANES]
+    cdef double of_p[LANES]
+    cdef double of_update[LANES]
+    cdef Py_ssize_t i, size, start = 0
+    cdef Py_ssize_t width = clear(of_p, n)
+    clear(of_update, n)
+    while start < n:
+        size = min(n - start, <Py_ssize_t>LANES)
+        p, g, m, v = buffers[0] + start, buffers[1] + start, buffers[2] + start, buffers[3] + start
+        for i in range(size):
+            d = s * g[i] + l2 * p[i]
+            m[i] = beta1 * m[i] + beta1_rest * d
+            v[i] = beta2 * v[i] + beta2_rest * d * d
+            update[i] = lamb_update(p[i], m[i], v[i], a, b, eps, decay)
+        add_squares(p, of_p, size)
+        add_squares(update, of_update, size)
+        start += LANES
+    sums[0] = total(of_p, width)
+    sums[1] = total(of_update, width)
+
+
+cdef void lamb(real** buffers, const double* scalars, Py_ssize_t n) noexcept nogil:
+    cdef real *restrict p = buffers[0]
+    cdef const real *restrict m = buffers[2]
+    cdef const real *restrict v = buffers[3]
+    cdef real keep = <real>scalars[2], lr = <real>scalars[3]
+    cdef real a = <real>scalars[4], b = <real>scalars[5]
+    cdef real eps = <real>scalars[10], decay = <real>scalars[11], trust = <real>scalars[12]
+    cdef Py_ssize_t i
+    for i in range(n):
+        p[i] = keep * p[i] - lr * trust * lamb_update(p[i], m[i], v[i], a, b, eps, decay)
+
+
+cdef void lars_norms(real** buffers, const double* scalars, Py_ssize_t n, double* sums) noexcept nogil:
+    cdef const real *restrict p
+    cdef const real *restrict g
+    cdef real s = <real>scalars[0], l2 = <real>scalars[1]
+    cdef real d[LANES]
+    cdef double of_p[LANES]
+    cdef double of_d[LANES]
+    cdef Py_ssize_t i, size, start = 0
+    cdef Py_ssize_t width = clear(of_p, n)
+    clear(of_d, n)
+    while start < n:
+        size = min(n - start, <Py_ssize_t>LANES)
+        p, g = buffers[0] + start, buffers[1] + start
+        for i in range(size):
+            d[i] = s * g[i] + l2 * p[i]
+        add_squares(p, of_p, size)
+        add_squares(d, of_d, size)
+        start += LANES
+    sums[0] = total(of_p, width)
+    sums[1] = total(of_d, width)
+
+
+cdef void lars(real** buffers, const double* scalars, Py_ssize_t n) noexcept nogil:
+    cdef real *restrict p = buffers[0]
+    cdef const real *restrict g = buffers[1]
+    cdef real *restrict b = buffers[2]
+    cdef real s = <real>scalars[0], l2 = <real>scalars[1], keep = <real>scalars[2]
+    cdef real lr = <real>scalars[3], mu = <real>scalars[4], trust = <real>scalars[5]
+    cdef real d
+    cdef Py_ssize_t i
+    for i in range(n):
+        d = s * g[i] + l2 * p[i]
+        b[i] = mu * b[i] + lr * trust * d
+        p[i] = keep * p[i] - b[i]
+
+
+# Stages: what surrounds a rule, on the same chunk, whatever the rule is.
+
+cdef void squares(real** buffers, const double* scalars, Py_ssize_t n, double* sums) noexcept nogil:
+    cdef const real* x = buffers[0]
+    cdef double lanes[LANES]
+    cdef Py_ssize_t start = 0
+    cdef Py_ssize_t width = clear(lanes, n)
+    while start + LANES <= n:
+        add_squares(x + start, lanes, LANES)
+        start += LANES
+    add_squares(x + start, lanes, n - start)
+    sums[0] = total(lanes, width)
+
+
+cdef void gather(real** buffers, const double* scalars, Py_ssize_t n) noexcept nogil:
+    cdef real *restrict sum = buffers[0]
+    cdef const real *restrict g = buffers[1]
+    cdef Py_ssize_t i
+    for i in range(n):
+        sum[i] = sum[i] + g[i]
+
+
+cdef void clip(real** buffers, const double* scalars, Py_ssize_t n) noexcept nogil:
+    cdef real *restrict out = buffers[0]
+    cdef const real *restrict g = buffers[1]
+    cdef real scale = <real>scalars[0], bound = <real>scalars[1]
+    cdef real x
+    cdef Py_ssize_t i
+    for i in range(n):
+        # In this order a NaN stays one.
+        x = scale * g[i]
+        x = bound if bound < x else x
+        out[i] = -bound if -bound > x else x
+
+
+cdef void average(real** buffers, const double* scalars, Py_ssize_t n) noexcept nogil:
+    cdef real *restrict ema = buffers[0]
+    cdef const real *restrict p = buffers[1]
+    cdef real decay = <real>scalars[0], decay_rest = <real>scalars[1]
+    cdef Py_ssize_t i
+    for i in range(n):
+        ema[i] = decay * ema[i] + decay_rest * p[i]
+
+
+cdef void swap(real** buffers, const double* scalars, Py_ssize_t n) noexcept nogil:
+    cdef real *restrict x = buffers[0]
+    cdef real *restrict y = buffers[1]
+    cdef real z
+    cdef Py_ssize_t i
+    for i in range(n):
+        z = x[i]
+        x[i] = y[i]
+        y[i] = z
+
+
 # The plain streaming loops: the memory traffic of a rule with 0 to 3 state arrays and next to no arithmetic.
 # They are the limit that benchmarks measure the rules against.
 
@@ -266,10 +441,13 @@ cdef void stream3(real** buffers, const double* scalars, Py_ssize_t n) noexcept 
         z[i] = z[i] + g[i]
 
 
-cdef tuple kernel(void* float32, void* float64, int buffers, int scalars):
+cdef tuple pointers(void* float32, void* float64):
     # The engine asks for a capsule by its name, so that a kernel can never meet buffers of the other type.
-    return (PyCapsule_New(float32, "fastopt float32 kernel", NULL),
-            PyCapsule_New(float64, "fastopt float64 kernel", NULL), buffers, scalars)
+    return (PyCapsule_New(float32, "fastopt float32 kernel", NULL), PyCapsule_New(float64, "fastopt float64 kernel", NULL))
+
+
+cdef tuple kernel(void* float32, void* float64, int buffers, int scalars):
+    return (*pointers(float32, float64), buffers, scalars)
 
 
 # For each kernel its pointers for float32 and float64, and how many buffers and scalars it takes.
@@ -287,8 +465,23 @@ KERNELS = {
     ),
     "adam": kernel(<void*>adam[float], <void*>adam[double], 4, 11),
     "amsgrad": kernel(<void*>amsgrad[float], <void*>amsgrad[double], 5, 11),
+    "lamb": kernel(<void*>lamb[float], <void*>lamb[double], 4, 13),
+    "lars": kernel(<void*>lars[float], <void*>lars[double], 3, 6),
     "stream0": kernel(<void*>stream0[float], <void*>stream0[double], 2, 3),
     "stream1": kernel(<void*>stream1[float], <void*>stream1[double], 3, 3),
     "stream2": kernel(<void*>stream2[float], <void*>stream2[double], 4, 3),
     "stream3": kernel(<void*>stream3[float], <void*>stream3[double], 5, 3),
+}
+
+# The reductions of the kernels that have one, and the stages.
+NORMS = {
+    "lamb": pointers(<void*>lamb_norms[float], <void*>lamb_norms[double]),
+    "lars": pointers(<void*>lars_norms[float], <void*>lars_norms[double]),
+}
+STAGES = {
+    "squares": pointers(<void*>squares[float], <void*>squares[double]),
+    "gather": pointers(<void*>gather[float], <void*>gather[double]),
+    "clip": pointers(<void*>clip[float], <void*>clip[double]),
+    "average": pointers(<void*>average[float], <void*>average[double]),
+    "swap": pointers(<void*>swap[float], <void*>swap[double]),
 }

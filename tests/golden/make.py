@@ -69,13 +69,15 @@ def with_keras(rule, **options):
         yield np.array(variable)
 
 
-def with_optax(transform):
-    """A chain of optax's transformations."""
+def with_optax(transform, *, maximize=False, keep=1.0, late=False):
+    """A chain of optax's transformations; `late` begins where both corrections of the bias are 1."""
     p = jnp.array(START)
     state = transform.init(p)
+    if late:
+        state = tuple(one._replace(count=10**9) if "count" in getattr(one, "_fields", ()) else one for one in state)
     for g in GRADIENTS:
-        updates, state = transform.update(jnp.array(g), state, p)
-        p = optax.apply_updates(p, updates)
+        updates, state = transform.update(jnp.array(-g if maximize else g), state, p)
+        p = optax.apply_updates(keep * p, updates)
         yield np.array(p)
 
 
@@ -124,6 +126,24 @@ OTHERS = {
     "adam-uncorrected": lambda: with_keras(keras.optimizers.Adam, learning_rate=falling, epsilon=1e-3),
     "adam-inside": lambda: with_optax(optax.adam(count_from_one(falling), eps=0.0, eps_root=1e-3)),
     "adam-short": lambda: with_torch(Adam, lr=0.1, short=True),
+    "lamb": lambda: with_optax(optax.lamb(1e-3)),
+    "lamb-options": lambda: with_optax(
+        optax.lamb(count_from_one(falling), b1=0.8, b2=0.95, eps=1e-3, weight_decay=0.05), maximize=True
+    ),
+    "lamb-l2": lambda: with_optax(
+        optax.chain(
+            optax.add_decayed_weights(0.05),
+            optax.scale_by_adam(eps=1e-6),
+            optax.scale_by_trust_ratio(),
+            optax.scale_by_learning_rate(0.1),
+        ),
+        late=True,
+    ),
+    "lars": lambda: with_optax(optax.lars(1.0)),
+    "lars-options": lambda: with_optax(
+        optax.lars(count_from_one(falling), weight_decay=0.05, trust_coefficient=0.02, momentum=0.8), maximize=True
+    ),
+    "lars-decoupled": lambda: with_optax(optax.lars(2.0, momentum=0.0), keep=1 - 2.0 * 0.05),
     "amsgrad-inside": lambda: amsgrad_inside(0.1, 0.8, 0.6, 1e-3),
     "amsgrad-uncorrected": lambda: with_keras(
         keras.optimizers.Adam, learning_rate=0.1, beta_1=0.8, beta_2=0.6, epsilon=1e-3, amsgrad=True

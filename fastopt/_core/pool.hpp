@@ -1,0 +1,146 @@
+// The threads that share a large step's work with the thread that calls it.
+//
+// There is one pool in a process, of threads that sleep until there is work, and one caller uses it at a time: a
+// second one that comes meanwhile does its work alone, as all cores are busy. Whoever joins takes pieces until none is
+// left, so a helper that wakes late delays nobody. Not OpenMP: a forked child would hang in its first parallel loop,
+// and two OpenMP runtimes in one process are trouble. Not Python's threads: they need the GIL to start a piece.
+
+#pragma once
+
+#include <atomic>
+#include <chrono>
+#include <condition_variable>
+#include <cstddef>
+#include <mutex>
+#include <system_error>
+#include <thread>
+
+#if !defined(_WIN32)
+#include <pthread.h>
+#endif
+
+namespace fastopt {
+
+using Work = void (*)(void* context, ptrdiff_t piece);
+
+class Pool {
+    // How long to look for what is about to happen before sleeping: within a step one pass follows the other at once,
+    // and a piece takes some microseconds. To be woken takes ten times as long as this costs in vain.
+    static constexpr std::chrono::microseconds patience{10};
+
+    std::mutex mutex;
+    std::condition_variable posted, finished;
+    std::atomic<unsigned> posts{0};
+    std::atomic<int> working{0};
+    int threads = 0, wanted = 0;
+    bool taken = false;
+
+    Work work = nullptr;
+    void* context = nullptr;
+    ptrdiff_t count = 0;
+    std::atomic<ptrdiff_t> next{0};
+
+    template <class Condition>
+    static void look_for(Condition condition) {
+        const auto end = std::chrono::steady_clock::now() + patience;
+        while (!condition() && std::chrono::steady_clock::now() < end) {
+        }
+    }
+
+    void take_pieces() {
+        for (ptrdiff_t piece = next++; piece < count; piece = next++) work(context, piece);
+    }
+
+    void help() {
+        std::unique_lock<std::mutex> lock(mutex);
+        while (true) {
+            while (wanted == 0) posted.wait(lock);
+            --wanted;
+            ++working;
+            const unsigned seen = posts;
+            lock.unlock();
+            take_pieces();
+            if (--working == 0) {
+                // Under the lock, so that the caller cannot miss it between looking and sleeping.
+                lock.lock();
+                finished.notify_one();
+                lock.unlock();
+            }
+            look_for([&] { return posts != seen; });
+            lock.lock();
+        }
+    }
+
+    // Makes threads as long as some are missing; where the system gives no more, those that there are have to do.
+    void grow(int helpers) {
+        try {
+            for (; threads < helpers; ++threads) std::thread(&Pool::help, this).detach();
+        } catch (const std::system_error&) {
+        }
+    }
+
+    static std::atomic<Pool*>& current() {
+        static std::atomic<Pool*> pool{nullptr};
+        return pool;
+    }
+
+    // A forked child has none of the threads, and the locks are as they happened to be: it starts anew, and leaves the
+    // old pool where it is.
+    static void forget() { current() = nullptr; }
+
+    static Pool& get() {
+#if !defined(_WIN32)
+        static const int registered = pthread_atfork(nullptr, nullptr, forget);
+        (void)registered;
+#endif
+        Pool* pool = current();
+        if (pool == nullptr) {
+            Pool* fresh = new Pool;
+            if (current().compare_exchange_strong(pool, fresh)) return *fresh;
+            delete fresh;
+        }
+        return *pool;
+    }
+
+    void run(int helpers, ptrdiff_t pieces, Work function, void* its) {
+        {
+            std::lock_guard<std::mutex> lock(mutex);
+            if (!taken) {
+                grow(helpers);
+                taken = true;
+                work = function, context = its, count = pieces, next = 0;
+                wanted = helpers;
+                ++posts;
+            } else {
+                helpers = 0;
+            }
+        }
+        if (helpers == 0) {
+            for (ptrdiff_t piece = 0; piece < pieces; ++piece) function(its, piece);
+            return;
+        }
+        for (int i = 0; i < helpers; ++i) posted.notify_one();
+        take_pieces();
+        {
+            // From now on nobody joins; those who have are in their last piece.
+            std::lock_guard<std::mutex> lock(mutex);
+            wanted = 0;
+        }
+        look_for([&] { return working == 0; });
+        std::unique_lock<std::mutex> lock(mutex);
+        while (working != 0) finished.wait(lock);
+        taken = false;
+    }
+
+public:
+    // Does `work(context, piece)` for each piece from 0 to count - 1, each in one of up to `threads` threads.
+    static void for_each(int threads, ptrdiff_t count, Work work, void* context) noexcept {
+        if (threads <= 1 || count <= 1) {
+            for (ptrdiff_t piece = 0; piece < count; ++piece) work(context, piece);
+            return;
+        }
+        get().run(static_cast<int>(threads < count ? threads : count) - 1, count, work, context);
+    }
+};
+
+}  // namespace fastopt
