@@ -15,6 +15,21 @@ from importlib.metadata import version
 from fastopt.backend import backends
 from fastopt.optimizer import Optimizer
 from fastopt.rules import LAMB, LARS, SGD, Adadelta, Adagrad, Adam, AdamW, RMSprop
+from fastopt.threads import get_num_threads, num_threads, set_num_threads
 
 __version__ = version("fastopt")
-__all__ = ["LAMB", "LARS", "SGD", "Adadelta", "Adagrad", "Adam", "AdamW", "Optimizer", "RMSprop", "backends"]
+__all__ = [
+    "LAMB",
+    "LARS",
+    "SGD",
+    "Adadelta",
+    "Adagrad",
+    "Adam",
+    "AdamW",
+    "Optimizer",
+    "RMSprop",
+    "backends",
+    "get_num_threads",
+    "num_threads",
+    "set_num_threads",
+]

@@ -39,7 +39,7 @@ def info():
     table.add_row("backends", chosen)
     features = " ".join(backend.features()) or "none beyond the baseline"
     table.add_row("processor features", features if backend.COMPILED else "unknown, as nothing is compiled")
-    table.add_row("threads", f"1 for a step, of {os.cpu_count()}")
+    table.add_row("threads", f"up to {fastopt.get_num_threads()} for a step, of {os.cpu_count()}")
     console.print(table)
 
 

@@ -151,7 +151,7 @@ def nonfinite(parameters, gradients):
 
 
 class _Group(NamedTuple):
-    """A group's formula, its kernel with the reduction that comes before it, and the narrowest type of its parameters."""
+    """A group's formula, its kernel and the reduction before it, and the narrowest type of its parameters."""
 
     formula: Formula
     kernel: Callable

@@ -61,26 +61,35 @@ def ratio(slow, fast):
 
 
 class Stream(Optimizer):
-    """No rule, but the memory traffic of one: it reads and writes the parameter and `arrays` state arrays.
+    """No rule, but the memory traffic of one: of a kernel that is called ``stream...``, and next to no arithmetic.
 
-    ::
-
-        x = x + g    for the parameter and each of the arrays
+    ``stream0`` to ``stream3`` read and write the parameter and as many state arrays. ``stream_lamb`` and
+    ``stream_lars`` have the two passes of these rules. ``stream_stages`` has those of Adam with clipping by norm,
+    averaging and zeroing around it.
     """
 
-    checks = {"arrays": lambda name, value: value}
+    checks = {"kernel": lambda name, value: value}
 
-    def __init__(self, params, arrays, *, backend=None, **stages):
+    def __init__(self, params, kernel, *, backend=None):
         off = {"lr": 0, "weight_decay": 0, "maximize": False, "decoupled_weight_decay": False}
-        super().__init__(params, arrays=arrays, **off, backend=backend, **stages)
+        super().__init__(params, kernel=kernel, **off, backend=backend)
+
+    @classmethod
+    def like(cls, opt, params):
+        """With the traffic of an optimizer."""
+        kernel = opt.param_groups[0].formula.kernel
+        own = kernel in ("lamb", "lars")
+        return cls(params, f"stream_{kernel}" if own else f"stream{len(opt.state[0]) - 1}", backend=opt.backend)
 
     @staticmethod
     def states(o):
-        return {f"x{i}": 0.0 for i in range(o["arrays"])}
+        arrays = {"stream_lamb": 2, "stream_lars": 1, "stream_stages": 3}
+        kernel = o["kernel"]
+        return {f"x{i}": 0.0 for i in range(arrays[kernel] if kernel in arrays else int(kernel[-1]))}
 
     @staticmethod
     def kernel(o):
-        return f"stream{o['arrays']}"
+        return o["kernel"]
 
     @staticmethod
     def scalars(o):
@@ -133,7 +142,7 @@ def compare(name, n, dtype=np.float32, backend=None, seconds=0.3):
     opt = add(lambda p: rule([p], **rule_options, backend=backend))
     add(lambda p: rule([p], **rule_options, backend="numpy"))
     if opt.backend != "numpy":
-        add(lambda p: Stream([p], len(opt.state[0]) - 1, backend=backend))
+        add(lambda p: Stream.like(opt, [p]))
     mine, reference, *stream = interleaved(steps, seconds)
     if not np.isfinite(opt.param_groups[0]["params"][0]).all():
         raise ArithmeticError(f"{name} left the finite numbers while it was measured")

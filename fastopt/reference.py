@@ -11,7 +11,7 @@ another to 1 ends in ``_rest``: ``beta1_rest`` is ``1 - beta1``, computed in dou
 
 import numpy as np
 
-LANES, CHUNK = 256, 4096
+LANES, CHUNK = 32, 16384
 
 
 def larger(x, y):

@@ -24,7 +24,8 @@ ctypedef fused real:
     double
 
 cdef enum:
-    LANES = 256  # a power of two
+    LANES = 32  # a power of two
+    BLOCK = 512  # elements, rows of so many: what reductions that compute first keep meanwhile
 
 
 cdef inline real root(real x) noexcept nogil:
@@ -228,12 +229,21 @@ cdef void amsgrad(real** buffers, const double* scalars, Py_ssize_t n) noexcept 
 # Rules that need the norms of a whole tensor: a reduction prepares them in a pass of its own, and the kernel gets
 # what the engine makes of them as its last scalar, `trust`.
 
-cdef inline void add_squares(const real *restrict x, double *restrict lanes, Py_ssize_t n) noexcept nogil:
+cdef inline void add_row(const real *restrict x, double *restrict lanes, Py_ssize_t n) noexcept nogil:
     cdef Py_ssize_t i
     cdef double y
     for i in range(n):
         y = x[i]
         lanes[i] = lanes[i] + y * y
+
+
+cdef inline void add_squares(const real* x, double* lanes, Py_ssize_t n) noexcept nogil:
+    """Row by row: memory likes to be read in order."""
+    cdef Py_ssize_t start = 0
+    while start + LANES <= n:
+        add_row(x + start, lanes, LANES)
+        start += LANES
+    add_row(x + start, lanes, n - start)
 
 
 cdef inline Py_ssize_t clear(double* lanes, Py_ssize_t n) noexcept nogil:
@@ -270,14 +280,14 @@ cdef void lamb_norms(real** buffers, const double* scalars, Py_ssize_t n, double
     cdef real beta2 = <real>scalars[8], beta2_rest = <real>scalars[9]
     cdef real eps = <real>scalars[10], decay = <real>scalars[11]
     cdef real d
-    cdef real update[LANES]
+    cdef real update[BLOCK]
     cdef double of_p[LANES]
     cdef double of_update[LANES]
     cdef Py_ssize_t i, size, start = 0
     cdef Py_ssize_t width = clear(of_p, n)
     clear(of_update, n)
     while start < n:
-        size = min(n - start, <Py_ssize_t>LANES)
+        size = min(n - start, <Py_ssize_t>BLOCK)
         p, g, m, v = buffers[0] + start, buffers[1] + start, buffers[2] + start, buffers[3] + start
         for i in range(size):
             d = s * g[i] + l2 * p[i]
@@ -285,8 +295,8 @@ cdef void lamb_norms(real** buffers, const double* scalars, Py_ssize_t n, double
             v[i] = beta2 * v[i] + beta2_rest * d * d
             update[i] = lamb_update(p[i], m[i], v[i], a, b, eps, decay)
         add_squares(p, of_p, size)
-        add_squares(update, of_update, size)
-        start += LANES
+        add_squares(<const real*>update, of_update, size)
+        start += BLOCK
     sums[0] = total(of_p, width)
     sums[1] = total(of_update, width)
 
@@ -307,20 +317,20 @@ cdef void lars_norms(real** buffers, const double* scalars, Py_ssize_t n, double
     cdef const real *restrict p
     cdef const real *restrict g
     cdef real s = <real>scalars[0], l2 = <real>scalars[1]
-    cdef real d[LANES]
+    cdef real d[BLOCK]
     cdef double of_p[LANES]
     cdef double of_d[LANES]
     cdef Py_ssize_t i, size, start = 0
     cdef Py_ssize_t width = clear(of_p, n)
     clear(of_d, n)
     while start < n:
-        size = min(n - start, <Py_ssize_t>LANES)
+        size = min(n - start, <Py_ssize_t>BLOCK)
         p, g = buffers[0] + start, buffers[1] + start
         for i in range(size):
             d[i] = s * g[i] + l2 * p[i]
         add_squares(p, of_p, size)
-        add_squares(d, of_d, size)
-        start += LANES
+        add_squares(<const real*>d, of_d, size)
+        start += BLOCK
     sums[0] = total(of_p, width)
     sums[1] = total(of_d, width)
 
@@ -342,14 +352,9 @@ cdef void lars(real** buffers, const double* scalars, Py_ssize_t n) noexcept nog
 # Stages: what surrounds a rule, on the same chunk, whatever the rule is.
 
 cdef void squares(real** buffers, const double* scalars, Py_ssize_t n, double* sums) noexcept nogil:
-    cdef const real* x = buffers[0]
     cdef double lanes[LANES]
-    cdef Py_ssize_t start = 0
     cdef Py_ssize_t width = clear(lanes, n)
-    while start + LANES <= n:
-        add_squares(x + start, lanes, LANES)
-        start += LANES
-    add_squares(x + start, lanes, n - start)
+    add_squares(<const real*>buffers[0], lanes, n)
     sums[0] = total(lanes, width)
 
 
@@ -441,6 +446,66 @@ cdef void stream3(real** buffers, const double* scalars, Py_ssize_t n) noexcept 
         z[i] = z[i] + g[i]
 
 
+# That of rules with a pass for norms: what is only read there goes into a few sums.
+
+cdef inline real added_up(const real* x, Py_ssize_t n) noexcept nogil:
+    cdef real lanes[LANES]
+    cdef Py_ssize_t i, start = 0
+    memset(lanes, 0, LANES * sizeof(real))
+    while start + LANES <= n:
+        for i in range(LANES):
+            lanes[i] = lanes[i] + x[start + i]
+        start += LANES
+    return lanes[0]
+
+
+cdef void stream_lamb_norms(real** buffers, const double* scalars, Py_ssize_t n, double* sums) noexcept nogil:
+    cdef const real *restrict g = buffers[1]
+    cdef real *restrict x = buffers[2]
+    cdef real *restrict y = buffers[3]
+    cdef Py_ssize_t i
+    for i in range(n):
+        x[i] = x[i] + g[i]
+        y[i] = y[i] + g[i]
+    sums[0] = sums[1] = added_up(<const real*>buffers[0], n)
+
+
+cdef void stream_lamb(real** buffers, const double* scalars, Py_ssize_t n) noexcept nogil:
+    cdef real *restrict p = buffers[0]
+    cdef const real *restrict x = buffers[2]
+    cdef const real *restrict y = buffers[3]
+    cdef Py_ssize_t i
+    for i in range(n):
+        p[i] = p[i] + x[i] + y[i]
+
+
+cdef void stream_lars_norms(real** buffers, const double* scalars, Py_ssize_t n, double* sums) noexcept nogil:
+    sums[0], sums[1] = added_up(<const real*>buffers[0], n), added_up(<const real*>buffers[1], n)
+
+
+# That of Adam with clipping by norm, averaging and zeroing around it: the gradient is read, and in a second pass
+# everything is read and written, the gradient too.
+
+cdef void stream_stages_norms(real** buffers, const double* scalars, Py_ssize_t n, double* sums) noexcept nogil:
+    sums[0] = sums[1] = added_up(<const real*>buffers[1], n)
+
+
+cdef void stream_stages(real** buffers, const double* scalars, Py_ssize_t n) noexcept nogil:
+    cdef real *restrict p = buffers[0]
+    cdef real *restrict g = buffers[1]
+    cdef real *restrict x = buffers[2]
+    cdef real *restrict y = buffers[3]
+    cdef real *restrict z = buffers[4]
+    cdef real s = <real>scalars[0]
+    cdef Py_ssize_t i
+    for i in range(n):
+        p[i] = p[i] + s
+        g[i] = g[i] + s
+        x[i] = x[i] + s
+        y[i] = y[i] + s
+        z[i] = z[i] + s
+
+
 cdef tuple pointers(void* float32, void* float64):
     # The engine asks for a capsule by its name, so that a kernel can never meet buffers of the other type.
     return (PyCapsule_New(float32, "fastopt float32 kernel", NULL), PyCapsule_New(float64, "fastopt float64 kernel", NULL))
@@ -471,12 +536,18 @@ KERNELS = {
     "stream1": kernel(<void*>stream1[float], <void*>stream1[double], 3, 3),
     "stream2": kernel(<void*>stream2[float], <void*>stream2[double], 4, 3),
     "stream3": kernel(<void*>stream3[float], <void*>stream3[double], 5, 3),
+    "stream_lamb": kernel(<void*>stream_lamb[float], <void*>stream_lamb[double], 4, 3),
+    "stream_lars": kernel(<void*>stream1[float], <void*>stream1[double], 3, 3),
+    "stream_stages": kernel(<void*>stream_stages[float], <void*>stream_stages[double], 5, 3),
 }
 
 # The reductions of the kernels that have one, and the stages.
 NORMS = {
     "lamb": pointers(<void*>lamb_norms[float], <void*>lamb_norms[double]),
     "lars": pointers(<void*>lars_norms[float], <void*>lars_norms[double]),
+    "stream_lamb": pointers(<void*>stream_lamb_norms[float], <void*>stream_lamb_norms[double]),
+    "stream_lars": pointers(<void*>stream_lars_norms[float], <void*>stream_lars_norms[double]),
+    "stream_stages": pointers(<void*>stream_stages_norms[float], <void*>stream_stages_norms[double]),
 }
 STAGES = {
     "squares": pointers(<void*>squares[float], <void*>squares[double]),

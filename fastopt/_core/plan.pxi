@@ -22,7 +22,7 @@ ctypedef void (*Reduction)(void** buffers, const double* scalars, Py_ssize_t n, 
 cdef enum:
     MOST_BUFFERS = 5
     MOST_SCALARS = 16
-    CHUNK_ELEMENTS = 4096
+    CHUNK_ELEMENTS = 16384
     # What threads take at once: many chunks, or many small tensors.
     TASK_ELEMENTS = 16384
     # The bytes of a step's arrays for each thread that takes part. Fewer are done before a thread is awake.
