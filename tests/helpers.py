@@ -19,6 +19,7 @@ def assert_same_optimizer(actual, expected):
         assert list(mine) == list(theirs)
         for name in mine:
             assert_same_bits(np.asarray(mine[name]), np.asarray(theirs[name]))
+    assert actual.state_dict()["stages"] == expected.state_dict()["stages"]
 
 
 def awkward(rng, shape, dtype):

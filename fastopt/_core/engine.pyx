@@ -176,15 +176,16 @@ cdef class Engine:
     cdef Tensor** owners  # those whose blocks a step has filled
     cdef Py_ssize_t* order  # of the gradients in memory, as it was last
     cdef Py_ssize_t count, owned
-    cdef list parameters, arrays, views, names, groups, given, held, bound
-    cdef object kernels, memory, stages
+    cdef list parameters, arrays, views, names, groups, held, copied, bound
+    cdef object kernels, memory
     cdef cnp.ndarray counts, starts_array, ends_array
     cdef int64_t* steps
     cdef int64_t* gathered
     cdef const uintptr_t* starts
     cdef const uintptr_t* ends
     cdef Py_ssize_t blocks
-    cdef double clip_norm, scale
+    cdef double clip_norm, loss_scale, scale
+    cdef int64_t accumulate
     cdef bint examines, skips, prepares
     cdef public double norm  # of the gradients in the last step, or -1
     cdef public int64_t calls  # since the last update
@@ -203,7 +204,6 @@ cdef class Engine:
         names = [parameter.name for parameter in parameters]
         self.names = None if None in names else names
         self.groups = [None] * len(formulas)
-        self.given = [None] * self.count
         self.held = [None] * self.count
         self.counts = counts
         self.steps = <int64_t*>cnp.PyArray_DATA(counts)
@@ -285,7 +285,7 @@ cdef class Engine:
 
     def set_stages(self, stages):
         check_stages(stages)
-        self.stages = stages
+        self.loss_scale, self.accumulate = stages.loss_scale, stages.accumulate
         if stages.clip_grad_norm is None:
             self.norm = self.clip_norm = -1
         else:
@@ -310,11 +310,11 @@ cdef class Engine:
             if self.retired:
                 raise RuntimeError(BUSY)
             self.hold(grads)
-            last = not self.plan.gathers or self.calls + 1 >= self.stages.accumulate
+            last = not self.plan.gathers or self.calls + 1 >= self.accumulate
             for i in range(self.count):
-                self.plan.tensors[i].active = self.given[i] is not None or last and self.gathered[i] > 0
+                self.plan.tensors[i].active = self.held[i] is not None or last and self.gathered[i] > 0
             if last:
-                self.scale = self.plan.clip_scalars[0] = 1 / (self.stages.loss_scale * (self.calls + 1))
+                self.scale = self.plan.clip_scalars[0] = 1 / (self.loss_scale * (self.calls + 1))
                 # Learning rates are the caller's code, which may do anything: so they come before the checks.
                 self.compute_scalars()
             self.admit()
@@ -333,29 +333,31 @@ cdef class Engine:
                 with nogil:
                     finite = self.run(last, use)
             if not finite and not self.skips:
-                raise nonfinite(self.parameters, self.given)
-            if self.plan.zeroes:
-                for i in range(self.count):
-                    if self.held[i] is not self.given[i]:
-                        np.copyto(self.given[i], 0)
+                raise nonfinite(self.parameters, self.held)
+            if self.copied is not None:
+                for g in self.copied:
+                    np.copyto(g, 0)
         finally:
-            for i in range(self.count):
-                self.given[i] = self.held[i] = None
+            self.let_go()
             self.claim.drop()
     def bind(self, grads):
         """Keep the gradients for steps that are given none."""
         with self.claim:
-            self.hold(grads)
-            for i in range(self.count):
-                self.plan.tensors[i].active = self.given[i] is not None
-            self.admit()
-            self.bound = list(self.given)
+            try:
+                self.hold(grads)
+                bound = list(self.held)
+                for i in range(self.count):
+                    self.plan.tensors[i].active = bound[i] is not None
+                self.admit()
+                self.bound = bound
+            finally:
+                self.let_go()
 
     def swap_averages(self):
         """Put the averages in the parameters' place, and back. The optimizer must be claimed."""
         cdef Py_ssize_t i, size = 0
         for i in range(self.count):
-            self.given[i] = None
+            self.held[i] = None
             self.plan.tensors[i].active = True
             size += self.plan.tensors[i].n * self.plan.tensors[i].itemsize
         self.admit()
@@ -374,16 +376,22 @@ cdef class Engine:
             for i in range(self.count):
                 if self.names[i] not in <dict>grads:
                     break
-                self.given[i] = (<dict>grads)[self.names[i]]
+                self.held[i] = (<dict>grads)[self.names[i]]
             else:
-                grads = self.given
+                grads = self.held
         elif cnp.PyArray_CheckExact(grads) and self.count == 1:
             grads = [grads]
         if not (type(grads) is list or type(grads) is tuple) or len(grads) != self.count:
             grads = ordered(grads, self.parameters)
         for i in range(self.count):
-            self.given[i] = grads[i]
+            self.held[i] = grads[i]
         return 0
+
+    cdef void let_go(self) noexcept:
+        cdef Py_ssize_t i
+        for i in range(self.count):
+            self.held[i] = None
+        self.copied = None
 
     cdef int compute_scalars(self) except -1:
         """Point each active tensor at its scalars: its own, or those of one before it in the same group and step."""
@@ -413,21 +421,30 @@ cdef class Engine:
         cdef Py_ssize_t i
         cdef bint again = False
         for i in range(self.count):
-            self.held[i] = self.given[i]
             if self.plan.tensors[i].active and not self.fits(i):
-                parameter = self.parameters[i]
-                parameter.check_unchanged()
-                if self.given[i] is not None:
-                    self.held[i] = parameter.admit(self.given[i], self.memory, self.plan.zeroes)
                 again = True
-        if self.plan.zeroes and (again or not self.are_apart()):
-            check_apart(self.parameters, self.given)
-            again = True
-        if again:
+                break
+        if again or self.plan.zeroes and not self.are_apart():
+            self.admit_slowly()
             # Python has run since the first look: nothing that fitted may have changed.
             for i in range(self.count):
                 if self.plan.tensors[i].active and not self.fits(i):
                     raise ValueError(f"{self.parameters[i].label}: it or its gradient changed while it was checked")
+        return 0
+
+    cdef int admit_slowly(self) except -1:
+        """Raise what is wrong, or copy what cannot be used as it is."""
+        cdef Py_ssize_t i
+        cdef list given = list(self.held)
+        for i in range(self.count):
+            if self.plan.tensors[i].active and not self.fits(i):
+                parameter = self.parameters[i]
+                parameter.check_unchanged()
+                if given[i] is not None:
+                    self.held[i] = parameter.admit(given[i], self.memory, self.plan.zeroes)
+        if self.plan.zeroes:
+            check_apart(self.parameters, given)
+            self.copied = [g for g, held in zip(given, self.held) if g is not held]
         return 0
 
     cdef bint fits(self, Py_ssize_t i) noexcept:

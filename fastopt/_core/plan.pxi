@@ -12,6 +12,8 @@ cdef extern from "pool.hpp":
         int threads, Py_ssize_t count, void (*work)(void*, Py_ssize_t) noexcept nogil, void* context
     ) noexcept nogil
 
+    double* scratch "fastopt::scratch<CHUNK_ELEMENTS>"() noexcept nogil
+
 cdef extern from "subnormals.h":
     uint64_t fastopt_flush() noexcept nogil
     void fastopt_restore(uint64_t) noexcept nogil
@@ -19,10 +21,17 @@ cdef extern from "subnormals.h":
 ctypedef void (*Kernel)(void** buffers, const double* scalars, Py_ssize_t n) noexcept nogil
 ctypedef void (*Reduction)(void** buffers, const double* scalars, Py_ssize_t n, double* sums) noexcept nogil
 
+cdef extern from *:
+    """
+    // Elements that a kernel gets at once.
+    #define CHUNK_ELEMENTS 16384
+    """
+    enum:
+        CHUNK_ELEMENTS
+
 cdef enum:
     MOST_BUFFERS = 5
     MOST_SCALARS = 16
-    CHUNK_ELEMENTS = 16384
     # What threads take at once: many chunks, or many small tensors.
     TASK_ELEMENTS = 16384
     # The bytes of a step's arrays for each thread that takes part. Fewer are done before a thread is awake.
@@ -83,7 +92,6 @@ cdef void do_chunk(Plan* plan, Tensor* tensor, Py_ssize_t start, Py_ssize_t n) n
     cdef int j, stages = plan.stages, double_ = tensor.itemsize == 8
     cdef Py_ssize_t offset = start * tensor.itemsize, size = n * tensor.itemsize
     cdef double* sums = plan.sums + 2 * (tensor.chunks + start // CHUNK_ELEMENTS)
-    cdef double clipped[CHUNK_ELEMENTS]  # room for either dtype
     cdef void* buffers[MOST_BUFFERS]
     cdef void* pair[2]
     cdef void* gradient = NULL if tensor.gradient == NULL else <char*>tensor.gradient + offset
@@ -102,8 +110,8 @@ cdef void do_chunk(Plan* plan, Tensor* tensor, Py_ssize_t start, Py_ssize_t n) n
     if stages & MEASURE:
         plan.squares[double_](&gradient, NULL, n, sums)
     if plan.clips and stages & (PREPARE | UPDATE):
-        buffers[1] = clipped
-        pair[0], pair[1] = clipped, gradient
+        buffers[1] = scratch()
+        pair[0], pair[1] = buffers[1], gradient
         plan.clip[double_](pair, plan.clip_scalars, n)
     if stages & PREPARE and tensor.norms != NULL:
         tensor.norms(buffers, tensor.scalars, n, sums)

@@ -21,6 +21,13 @@
 
 namespace fastopt {
 
+// Room for a chunk, of each thread that asks for it.
+template <ptrdiff_t size>
+double* scratch() {
+    alignas(64) static thread_local double room[size];
+    return room;
+}
+
 using Work = void (*)(void* context, ptrdiff_t piece);
 
 class Pool {
