@@ -64,37 +64,32 @@ def num_threads(n):
 def available():
     """The processors that this process may use, by its affinity and by the quota of its control group."""
     processors = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return max(1, min(processors, math.ceil(min(_quotas(), default=processors))))
+    return max(1, math.ceil(min([processors, *quotas()])))
 
 
-def _quotas(root=Path("/sys/fs/cgroup"), membership=Path("/proc/self/cgroup")):
-    """How many processors' time each control group allows that this process is in, for those that limit it."""
-    try:
-        lines = membership.read_text().splitlines()
-    except OSError:
-        return
-    for line in lines:
+def quotas(root=Path("/sys/fs/cgroup"), membership=Path("/proc/self/cgroup")):
+    """How many processors' time each control group of Linux allows that this process is in, if it limits that."""
+    for line in _text(membership).splitlines():
         _, controllers, path = line.split(":", 2)
-        if not controllers:  # version 2
-            groups = [root / path.strip("/"), *(root / path.strip("/")).parents]
-            for group in groups[: groups.index(root) + 1]:
-                quota, period = (*_words(group / "cpu.max"), "max", "1")[:2]
-                if quota != "max":
-                    yield int(quota) / int(period)
+        if not controllers:  # version 2: a group is limited by those above it, too
+            group = (root / path.strip("/")).resolve()
+            inside = [group, *group.parents] if group.is_relative_to(root) else [root]
+            limits = [_text(one / "cpu.max") for one in inside if one.is_relative_to(root)]
         elif "cpu" in controllers.split(","):
-            for group in {root / "cpu" / path.strip("/"), root / "cpu"}:
-                quota, period = (*_words(group / "cpu.cfs_quota_us"), *_words(group / "cpu.cfs_period_us"), "-1", "1")[
-                    :2
-                ]
-                if int(quota) > 0:
-                    yield int(quota) / int(period)
+            groups = dict.fromkeys([root / "cpu" / path.strip("/"), root / "cpu"])
+            limits = [_text(one / "cpu.cfs_quota_us") + " " + _text(one / "cpu.cfs_period_us") for one in groups]
+        else:
+            continue
+        for quota, period in (limit.split() for limit in limits if len(limit.split()) == 2):
+            if quota not in ("max", "-1"):
+                yield int(quota) / int(period)
 
 
-def _words(path):
+def _text(path):
     try:
-        return path.read_text().split()
+        return path.read_text()
     except OSError:
-        return []
+        return ""
 
 
 def _chosen():

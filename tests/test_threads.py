@@ -1,14 +1,20 @@
 """Several threads: on optimizers of their own at the same time, and in each other's way on one."""
 
+import gc
+import os
 import signal
+import subprocess
+import sys
 import threading
 import time
+from pathlib import Path
 
 import numpy as np
 import pytest
-from helpers import assert_same_optimizer
+from helpers import assert_same_bits, assert_same_optimizer
 
 import fastopt
+from fastopt import threads
 
 SECONDS = 30  # long enough for any machine: only a deadlock takes longer
 
@@ -190,3 +196,219 @@ def test_changes_beside_steps(backend):
     assert opt.state[0]["step"] == len(stepped)
     assert len(opt.param_groups) == 1 + len(added)
     np.testing.assert_array_equal(p, np.full_like(p, -len(stepped)))
+
+
+# The number of threads
+
+
+def test_num_threads():
+    before = fastopt.get_num_threads()
+    assert before >= 1
+    with fastopt.num_threads(3):
+        assert fastopt.get_num_threads() == 3
+        fastopt.set_num_threads(2)
+        assert fastopt.get_num_threads() == 2
+    assert fastopt.get_num_threads() == before
+    with pytest.raises(KeyError), fastopt.num_threads(5):
+        raise KeyError
+    assert fastopt.get_num_threads() == before
+
+
+@pytest.mark.parametrize(
+    ("n", "error"), [(0, ValueError), (-1, ValueError), (2**31, ValueError), (1.0, TypeError), (True, TypeError)]
+)
+def test_bad_num_threads(n, error):
+    before = fastopt.get_num_threads()
+    with pytest.raises(error, match=r"^n: "):
+        fastopt.set_num_threads(n)
+    with pytest.raises(error, match=r"^n: "), fastopt.num_threads(n):
+        pass
+    assert fastopt.get_num_threads() == before
+
+
+def python(code, **environment):
+    """A new process, with a time limit: what hangs fails."""
+    return subprocess.run(
+        [sys.executable, "-c", code],
+        env=os.environ | environment,
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+
+
+def test_number_from_the_environment():
+    code = "import fastopt; print(fastopt.get_num_threads())"
+    assert python(code, FASTOPT_NUM_THREADS="5").stdout == "5\n"
+    for bad in ("0", "many", "2.5"):
+        done = python(code, FASTOPT_NUM_THREADS=bad)
+        assert f"FASTOPT_NUM_THREADS: expected a positive integer, found {bad!r}" in done.stderr
+
+
+@pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="only Linux lets a process choose its processors")
+def test_number_respects_affinity():
+    one = min(os.sched_getaffinity(0))
+    code = f"import os; os.sched_setaffinity(0, [{one}]); import fastopt; print(fastopt.get_num_threads())"
+    assert python(code, FASTOPT_NUM_THREADS="").stdout == "1\n"
+
+
+@pytest.mark.parametrize(
+    ("membership", "files", "quotas"),
+    [
+        ("0::/a/b\n", {"a/b/cpu.max": "max 100000", "a/cpu.max": "150000 100000"}, [1.5]),
+        ("0::/\n", {"cpu.max": "50000 100000"}, [0.5]),
+        ("0::/\n", {}, []),
+        ("0::/../x\n", {"cpu.max": "300000 100000"}, [3.0]),
+        ("4:cpu,cpuacct:/a\n", {"cpu/a/cpu.cfs_quota_us": "200000", "cpu/a/cpu.cfs_period_us": "100000"}, [2.0]),
+        ("4:cpu:/\n", {"cpu/cpu.cfs_quota_us": "-1", "cpu/cpu.cfs_period_us": "100000"}, []),
+        ("4:memory:/\n", {}, []),
+    ],
+)
+def test_quotas(membership, files, quotas, tmp_path):
+    (tmp_path / "self").write_text(membership)
+    for name, text in files.items():
+        file = tmp_path / "cgroup" / name
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(text)
+    assert list(threads.quotas(tmp_path / "cgroup", tmp_path / "self")) == quotas
+
+
+def test_number_respects_quotas(monkeypatch):
+    monkeypatch.setattr(threads, "quotas", lambda: iter([1.5, 0.2]))
+    assert threads.available() == 1
+
+
+# Processes
+
+FORK = """
+import hashlib, os, signal, sys
+import numpy as np
+import fastopt
+
+signal.alarm(60)  # what hangs is killed, the child too: it inherits the handler, and gets an alarm of its own
+fastopt.set_num_threads(3)
+p = np.linspace(-1, 1, 2_000_000)
+g = np.linspace(1, 2, 2_000_000)
+opt = fastopt.Adam(p, clip_grad_norm=1.0)
+
+def digest():
+    opt.step(g)
+    return hashlib.sha256(p.tobytes()).hexdigest().encode()
+
+if sys.argv[1] == "used":
+    opt.step(g)
+here, there = os.pipe()
+child = os.fork()
+if child == 0:
+    signal.alarm(60)
+    os.write(there, digest())
+    os._exit(0)
+mine = digest()
+assert os.waitpid(child, 0)[1] == 0
+assert os.read(here, 1000) == mine
+"""
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="Windows has no fork")
+@pytest.mark.parametrize("when", ["unused", "used"])
+def test_fork(when):
+    """Before and after threads were used, a step in the child and one in the parent: both finish, and are equal."""
+    done = python(FORK.replace("sys.argv[1]", repr(when)))
+    assert done.returncode == 0, done.stderr
+
+
+def test_many_steps_in_four_threads(compiled):
+    """100,000 steps of many optimizers, small and large, with and without stages; memory does not grow."""
+    stages = {"clip_grad_norm": 1.0, "ema_decay": 0.9, "nonfinite": "skip"}
+    small, large = np.full(50, 0.1), np.full(300_000, 0.1)
+
+    def make():
+        yield fastopt.Adam(np.ones(50), backend=compiled), [small]
+        yield fastopt.SGD({"p": np.ones(50)}, momentum=0.9, backend=compiled, **stages), {"p": small}
+        yield fastopt.LAMB([np.ones(50)], accumulate=2, backend=compiled), (small,)
+        yield fastopt.Adam(np.ones(300_000), backend=compiled, **stages), large
+
+    fours = [list(make()) for _ in range(4)]
+
+    def run(four, count):
+        for k in range(count):
+            opt, grads = four[3 if k % 500 == 0 else k % 3]
+            opt.step(grads)
+
+    with fastopt.num_threads(3):
+        in_threads(*(lambda four=four: run(four, 1000) for four in fours))
+        before = resident()
+        in_threads(*(lambda four=four: run(four, 25_000) for four in fours))
+        assert resident() - before < 5e6  # some 50 bytes a step
+    for four in fours:
+        for (opt, _), (other, _) in zip(four, fours[0], strict=True):
+            assert_same_optimizer(opt, other)
+        assert sum(opt.state_dict()["stages"]["skipped_steps"] for opt, _ in four) == 0
+    assert fours[0][3][0].state[0]["step"] == 2 + 50
+
+
+def test_optimizers_come_and_go(backend):
+    """They give back what they took: 300 of them would be 700 MB."""
+    before = resident()
+    for _ in range(300):
+        opt = fastopt.Adam(np.ones(100_000), ema_decay=0.9, backend=backend)
+        opt.step(np.ones(100_000))
+        opt.bind(np.ones(100_000))
+    del opt
+    gc.collect()
+    assert resident() - before < 100e6
+
+
+def resident():
+    """The bytes of memory in use, where the system tells them."""
+    statm = Path("/proc/self/statm")
+    return int(statm.read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE") if statm.exists() else 0
+
+
+def test_large_steps_at_the_same_time(compiled):
+    """Two optimizers in two threads, both with work for helpers: one gets them, and all bits are as ever."""
+    n = 1_000_000
+
+    def run(into):
+        opt = fastopt.Adam(np.linspace(-1, 1, n), backend=compiled, clip_grad_norm=1.0)
+        for k in range(10):
+            opt.step(np.linspace(k, 1, n))
+        into.append(opt.param_groups[0]["params"][0])
+
+    results = []
+    with fastopt.num_threads(4):
+        in_threads(*[lambda: run(results)] * 4)
+    with fastopt.num_threads(1):
+        run(results)
+    for p in results[:4]:
+        assert_same_bits(p, results[4])
+
+
+@pytest.mark.skipif(not hasattr(signal, "setitimer"), reason="Windows has no timer signals")
+def test_interrupted_large_step_is_whole(compiled):
+    """A signal's exception waits until the step is done."""
+    p = np.zeros(4_000_000)
+    opt = fastopt.SGD(p, lr=1.0, backend=compiled, clip_grad_norm=np.inf)
+
+    class Interrupt(Exception):
+        pass
+
+    def interrupt(*_):
+        raise Interrupt
+
+    g, steps, interrupts = np.ones_like(p), 0, 0
+    previous = signal.signal(signal.SIGALRM, interrupt)
+    try:
+        for k in range(20):
+            try:
+                signal.setitimer(signal.ITIMER_REAL, 1e-3 + 1e-4 * k)
+                while True:
+                    opt.step(g)
+            except Interrupt:
+                interrupts += 1
+            steps = opt.state[0]["step"]
+            assert_same_bits(p, np.full_like(p, -steps))
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, previous)
+    assert interrupts == 20
