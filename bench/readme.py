@@ -1,21 +1,24 @@
-"""Measures the tables of README.md and writes them into it: ``python bench/readme.py``.
+"""Measures all tables of README.md and writes them into it: ``python bench/readme.py``, on a quiet machine.
 
-Each figure is the median over pairs of samples that were taken side by side, so that a busy machine slows both.
+Each figure is the median over pairs of samples that were taken side by side, so that a busy machine slows both. The
+comparison with other libraries needs them: ``pip install -e ".[peers]"``.
 """
 
 import argparse
 import platform
 from pathlib import Path
 
+import limits
 import numpy as np
+import peers
 from steps import BASELINES, step_of
 
 import fastopt
-from fastopt.measure import compare, interleaved, ratio
+from fastopt.measure import interleaved, ratio
 from fastopt.rules import VARIANTS
 
 README = Path(__file__).resolve().parent.parent / "README.md"
-BEGIN, END = "<!-- speedups: made by bench/readme.py -->\n", "<!-- end of speedups -->"
+BEGIN, END = "<!-- {}: made by bench/readme.py -->\n", "<!-- end of {} -->"
 SIZES = (100, 10_000, 1_000_000, 16_000_000)
 SECONDS = 1.5
 
@@ -46,30 +49,55 @@ def cells(name, how=None, dtype=np.float32):
         yield " / ".join(f"**{x:.2f}**" if x < 1 else f"{x:.1f}" for x in speedups(name, n, how, dtype))
 
 
-def main():
-    argparse.ArgumentParser(description=__doc__).parse_args()
+def speedup_tables():
+    """Rules and backends against NumPy and the memory's limit."""
     sizes = [f"{n:,}" for n in SIZES]
     rules = []
     for name in VARIANTS:
-        limit = compare(name, SIZES[-1], seconds=SECONDS)["of_limit"]
-        rules.append([name, *cells(name), f"{limit:.2f}"])
+        rules.append([name, *cells(name), *(f"{share:.2f}" for share in limits.rules(name).values())])
         print(rules[-1], flush=True)
     backends = []
     for dtype in ("float32", "float64"):
         for how in fastopt.backends():
             backends.append([f"Adam, {dtype}, `{how}`", *cells("Adam", how, np.dtype(dtype))])
             print(backends[-1], flush=True)
-    text = (
-        f"{processor()}, one thread, Python {platform.python_version()}, NumPy {np.__version__}. Each cell: times "
-        f"faster than the plain NumPy expression / than the careful one. Bold is slower.\n\n"
-        + table(["float32, elements", *sizes, "of memory limit"], rules)
+    stages = " and ".join(f"{limits.stages(np.dtype(dtype)):.2f} in {dtype}" for dtype in limits.DTYPES)
+    return (
+        f"{processor()}, {fastopt.get_num_threads()} threads, Python {platform.python_version()}, NumPy "
+        f"{np.__version__}. Each cell: times faster than the plain NumPy expression / than the careful one. Bold is "
+        f"slower.\n\n"
+        + table(["float32, elements", *sizes, "of limit", "float64"], rules)
         + "\n"
         + table(["backends, elements", *sizes], backends)
+        + f"\nClipping by norm, decoupled decay, Adam, averaging and zeroing together take, on 16 million elements and "
+        f"in times of a streaming loop that reads and writes what they need once, {stages}. Subnormal averages make a "
+        f"step in cache {limits.subnormals(False):.1f} times slower, and with `flush_subnormals` "
+        f"{limits.subnormals(True):.1f}.\n"
     )
+
+
+def peer_tables():
+    """The other libraries, with the picture and the JSON in docs/."""
+    results = peers.measure_all()
+    missing = set(peers.PEERS).difference(*(row for rows in results.values() for row in rows.values()))
+    if missing:
+        raise SystemExit(f"not installed: {', '.join(sorted(missing))}; they are in the extra [peers]")
+    return "\n".join(f"Threads: {threads}.\n\n{peers.table(rows)}" for threads, rows in results.items())
+
+
+def replace(name, text):
+    """Put a text between the README's marks of this name."""
     readme = README.read_text(encoding="utf-8")
-    before, _, rest = readme.partition(BEGIN)
-    _, _, after = rest.partition(END)
-    README.write_text(f"{before}{BEGIN}{text}{END}{after}", encoding="utf-8")
+    begin, end = BEGIN.format(name), END.format(name)
+    before, _, rest = readme.partition(begin)
+    _, _, after = rest.partition(end)
+    README.write_text(f"{before}{begin}{text}{end}{after}", encoding="utf-8")
+
+
+def main():
+    argparse.ArgumentParser(description=__doc__).parse_args()
+    replace("peers", peer_tables())
+    replace("speedups", speedup_tables())
 
 
 if __name__ == "__main__":

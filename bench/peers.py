@@ -1,0 +1,321 @@
+"""Adam's step in fastopt and in other libraries, side by side: ``python bench/peers.py``.
+
+Prints a table for each number of threads, and writes docs/peers.json and docs/peers.png. Each library that is missing
+is named, and left out; ``pip install -e ".[peers]"`` installs them all. Each ratio is the median over pairs of samples
+that were taken one after the other, in one process; each number of threads has a process of its own, because some
+libraries take theirs from the environment, once.
+"""
+
+import argparse
+import json
+import os
+import subprocess
+import sys
+from itertools import pairwise
+from pathlib import Path
+from statistics import median
+
+import baselines
+import numpy as np
+
+import fastopt
+from fastopt.measure import Stream, interleaved, ratio
+
+DOCS = Path(__file__).resolve().parent.parent / "docs"
+THREADS = (1, 2)
+SECONDS = 4.0  # for each case, all libraries together
+# 71 inputs, 11 hidden layers of 55 units, 20 outputs: weights and biases, 35,880 elements.
+_WIDTHS = (71, *[55] * 11, 20)
+NETWORK = [shape for i, o in pairwise(_WIDTHS) for shape in ((i, o), (o,))]
+CASES = {
+    **{f"{n:,}": [(n,)] for n in (100, 1_000, 10_000, 100_000, 1_000_000, 16_000_000)},
+    "24 x 10": [(10,)] * 24,
+    "network": NETWORK,
+}
+LR, BETA1, BETA2, EPS = 1e-3, 0.9, 0.999, 1e-8
+
+
+# Each takes lists of arrays, and gives a function that does one step, and the parameters to look at afterwards.
+
+
+def fastopt_step(parameters, gradients):
+    opt = fastopt.Adam(parameters)
+    return lambda: opt.step(gradients), parameters
+
+
+def fastopt_bound(parameters, gradients):
+    opt = fastopt.Adam(parameters)
+    opt.bind(gradients)
+    return opt.step, parameters
+
+
+def plain_numpy(parameters, gradients):
+    states = [(np.zeros_like(p), np.zeros_like(p)) for p in parameters]
+    t = 0
+
+    def step():
+        nonlocal t
+        t += 1
+        for p, g, (m, v) in zip(parameters, gradients, states, strict=True):
+            baselines.plain_adam(p, g, m, v, t, None)
+
+    return step, parameters
+
+
+def _torch(rule, parameters, gradients, **options):
+    import torch
+
+    tensors = [torch.from_numpy(p).requires_grad_() for p in parameters]
+    for tensor, g in zip(tensors, gradients, strict=True):
+        tensor.grad = torch.from_numpy(g)
+    return rule(tensors, lr=LR, **options).step, parameters
+
+
+def torch_loop(parameters, gradients):
+    import torch
+
+    return _torch(torch.optim.Adam, parameters, gradients, foreach=False)
+
+
+def torch_foreach(parameters, gradients):
+    import torch
+
+    return _torch(torch.optim.Adam, parameters, gradients, foreach=True)
+
+
+def torch_fused(parameters, gradients):
+    import torch
+
+    return _torch(torch.optim.Adam, parameters, gradients, fused=True)
+
+
+def deepspeed(parameters, gradients):
+    # It compiles its kernel with a ninja that it looks for in the path.
+    os.environ["PATH"] = str(Path(sys.executable).parent) + os.pathsep + os.environ["PATH"]
+    from deepspeed.ops.adam import DeepSpeedCPUAdam
+
+    return _torch(DeepSpeedCPUAdam, parameters, gradients, adamw_mode=False)
+
+
+def optax_jit(parameters, gradients):
+    import jax
+    import optax
+
+    transform = optax.adam(LR)
+
+    def update(p, state, g):
+        updates, state = transform.update(g, state, p)
+        return optax.apply_updates(p, updates), state
+
+    jitted = jax.jit(update, donate_argnums=(0, 1))
+    p, g = [jax.numpy.array(p) for p in parameters], [jax.numpy.array(g) for g in gradients]
+    state = transform.init(p)
+
+    def step():
+        nonlocal p, state
+        p, state = jitted(p, state, g)
+        jax.block_until_ready(p)
+        kept[:] = p
+
+    kept = []
+    return step, kept
+
+
+def thinc(parameters, gradients):
+    from thinc.api import Adam
+
+    opt = Adam(LR, use_averages=False, grad_clip=0.0)
+    own = [g.copy() for g in gradients]
+
+    def step():
+        for i, (p, g, original) in enumerate(zip(parameters, own, gradients, strict=True)):
+            np.copyto(g, original)  # the step overwrites it
+            opt((i, "p"), p, g)
+
+    return step, parameters
+
+
+def scikit_learn(parameters, gradients):
+    from sklearn.neural_network._stochastic_optimizers import AdamOptimizer
+
+    opt = AdamOptimizer(parameters, LR)
+    return lambda: opt.update_params(parameters, gradients), parameters
+
+
+def numba_loop(parameters, gradients):
+    import numba
+
+    @numba.njit(fastmath=False)
+    def adam(p, g, m, v, a, b):
+        for i in range(p.size):
+            m[i] = np.float32(BETA1) * m[i] + np.float32(1 - BETA1) * g[i]
+            v[i] = np.float32(BETA2) * v[i] + np.float32(1 - BETA2) * g[i] * g[i]
+            p[i] -= a * m[i] / (np.sqrt(v[i] * b) + np.float32(EPS))
+
+    flat = [
+        (p.reshape(-1), g.reshape(-1), np.zeros(p.size, p.dtype)) for p, g in zip(parameters, gradients, strict=True)
+    ]
+    flat = [(*arrays, np.zeros_like(arrays[0])) for arrays in flat]
+    t = 0
+
+    def step():
+        nonlocal t
+        t += 1
+        a, b = np.float32(LR / (1 - BETA1**t)), np.float32(1 / (1 - BETA2**t))
+        for arrays in flat:
+            adam(*arrays, a, b)
+
+    return step, parameters
+
+
+def memory_limit(parameters, gradients):
+    """No rule: the streaming loop with the same reads and writes."""
+    opt = Stream(parameters, "stream2")
+    opt.bind(gradients)
+    return opt.step, None
+
+
+PEERS = {
+    "fastopt": fastopt_step,
+    "fastopt, bound": fastopt_bound,
+    "memory limit": memory_limit,
+    "NumPy expression": plain_numpy,
+    "PyTorch, loop": torch_loop,
+    "PyTorch, foreach": torch_foreach,
+    "PyTorch, fused": torch_fused,
+    "DeepSpeed": deepspeed,
+    "optax, jit": optax_jit,
+    "thinc": thinc,
+    "scikit-learn": scikit_learn,
+    "numba": numba_loop,
+}
+
+
+def problem(shapes):
+    """Gradients away from zero: near it, the libraries' different places for eps would tell."""
+    rng = np.random.default_rng(0)
+    parameters = [rng.normal(size=shape).astype(np.float32) for shape in shapes]
+    return parameters, [(1e-3 * rng.uniform(1, 2, shape) * rng.choice([-1, 1], shape)).astype("f4") for shape in shapes]
+
+
+def steps_of(shapes):
+    """The step of each library that is here, after two of them have been found to do the same."""
+    steps = {}
+    for name, make in PEERS.items():
+        parameters, gradients = problem(shapes)
+        try:
+            step, result = make(parameters, gradients)
+        except ImportError as error:
+            print(f"{name}: not here ({error})", file=sys.stderr)
+            continue
+        step()
+        step()
+        if name == "fastopt":
+            expected = [p.copy() for p in result]
+        elif result is not None:
+            for mine, theirs in zip(expected, result, strict=True):
+                # Of two steps of 1e-3 each: some add eps elsewhere, and all round in another order.
+                np.testing.assert_allclose(theirs, mine, rtol=0, atol=5e-6, err_msg=name)
+        steps[name] = step
+    return steps
+
+
+def measure():
+    """For each case and library the seconds of a step, and how many times faster fastopt is."""
+    rows = {}
+    for case, shapes in CASES.items():
+        steps = steps_of(shapes)
+        samples = dict(zip(steps, interleaved(list(steps.values()), SECONDS), strict=True))
+        rows[case] = {
+            name: {"seconds": median(times), "ratio": ratio(times, samples["fastopt"])}
+            for name, times in samples.items()
+        }
+        for name, row in rows[case].items():
+            print(f"{case:>12} {name:<20} {row['seconds'] * 1e6:>12.2f} us {row['ratio']:>9.2f}", file=sys.stderr)
+    return rows
+
+
+def measure_with(threads):
+    """The same in a process of its own, in which everyone uses so many threads."""
+    environment = os.environ | {
+        "OMP_NUM_THREADS": str(threads),
+        "FASTOPT_NUM_THREADS": str(threads),
+        "NUMBA_NUM_THREADS": str(threads),
+        "XLA_FLAGS": f"--xla_cpu_multi_thread_eigen={str(threads > 1).lower()}",
+        "DS_ACCELERATOR": "cpu",
+    }
+    done = subprocess.run(
+        [sys.executable, "-W", "ignore", __file__, "--here"],
+        env=environment,
+        stdout=subprocess.PIPE,
+        text=True,
+        check=True,
+    )
+    return json.loads(done.stdout.splitlines()[-1])
+
+
+def table(rows):
+    """Microseconds, and in brackets how many times as long as fastopt; bold where another library wins."""
+    lines = [["library", *rows], ["---", *["--:"] * len(rows)]]
+    for name in PEERS:
+        cells = []
+        for row in rows.values():
+            if name not in row:
+                cells.append("")
+                continue
+            microseconds = row[name]["seconds"] * 1e6
+            text = f"{microseconds:,.0f}" if microseconds >= 100 else f"{microseconds:.3g}"
+            times = row[name]["ratio"]
+            wins = times < 1 and not name.startswith(("fastopt", "memory"))
+            cells.append(
+                text if name == "fastopt" else f"**{text} ({times:.2f})**" if wins else f"{text} ({times:.3g})"
+            )
+        lines.append([name, *cells])
+    return "".join(f"| {' | '.join(line)} |\n" for line in lines)
+
+
+def draw(results, path):
+    """Time against size, one panel for each number of threads."""
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(13, 6), layout="constrained")
+    panels = figure.subplots(1, len(results), sharey=True, squeeze=False)[0]
+    sizes = {int(case.replace(",", "")): case for case in CASES if case[0].isdigit() and " " not in case}
+    for panel, (threads, rows) in zip(panels, results.items(), strict=True):
+        for index, name in enumerate(PEERS):
+            points = [(n, rows[case][name]["seconds"] * 1e6) for n, case in sizes.items() if name in rows[case]]
+            ours = name.startswith("fastopt")
+            style = {"color": f"C{index % 10}", "linewidth": 2.5 if ours else 1.2, "marker": "o", "markersize": 3}
+            if name == "memory limit":
+                style = {"color": "black", "linestyle": ":", "linewidth": 1.5}
+            elif index >= 10:
+                style["linestyle"] = "--"
+            panel.plot(*zip(*points, strict=True), label=name, **style)
+        title = f"{threads} thread{'s' if int(threads) > 1 else ''}"
+        panel.set(xscale="log", yscale="log", xlabel="elements, float32", title=f"One step of Adam, {title}")
+        panel.grid(alpha=0.3, which="both")
+    panels[0].set_ylabel("µs")
+    panels[0].legend(fontsize="small")
+    figure.savefig(path, dpi=110)
+
+
+def measure_all():
+    """The rows for each number of threads; the JSON and the picture of them in docs/."""
+    results = {str(threads): measure_with(threads) for threads in THREADS}
+    (DOCS / "peers.json").write_text(json.dumps(results, indent=1) + "\n")
+    draw(results, DOCS / "peers.png")
+    return results
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--here", action="store_true", help="measure in this process, and print JSON")
+    if parser.parse_args().here:
+        print(json.dumps(measure()))
+        return
+    for threads, rows in measure_all().items():
+        print(f"\nthreads: {threads}\n\n{table(rows)}")
+
+
+if __name__ == "__main__":
+    main()
