@@ -19,6 +19,8 @@ FLAGS = {
 # The x87 unit of 32-bit processors would round everything twice.
 if platform.machine() in ("i386", "i686"):
     FLAGS["unix"] += ["-msse2", "-mfpmath=sse"]
+# The engine is C++ for the sake of its threads.
+ENGINE = {"unix": ["-std=c++17", "-pthread"], "msvc": ["/std:c++17"]}
 INSTRUCTIONS = {
     "unix": {
         "baseline": [],
@@ -45,6 +47,9 @@ class BuildExt(build_ext):
         kind = "msvc" if self.compiler.compiler_type == "msvc" else "unix"
         name = ext.name.rpartition(".")[2]
         ext.extra_compile_args = FLAGS[kind] + INSTRUCTIONS[kind].get(name, [])
+        if name == "engine":
+            ext.extra_compile_args += ENGINE[kind]
+            ext.extra_link_args = ["-pthread"] if kind == "unix" else []
         super().build_extension(ext)
 
 

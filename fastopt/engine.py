@@ -5,9 +5,9 @@ engine knows parameters, gradients and formulas, but no rule by its name.
 """
 
 from collections.abc import Callable, Mapping
-from contextlib import nullcontext
+from contextlib import contextmanager, nullcontext
 from inspect import signature
-from math import sqrt
+from math import inf, sqrt
 from threading import Lock
 from typing import NamedTuple
 
@@ -48,7 +48,7 @@ class Formula(NamedTuple):
 
     These are ``s, l2, keep``, then `scalars`: numbers, names of `STEP_SCALARS`, and functions of ``(t, lr)``. The
     corrections of the bias are ``c1, c2 = 1 - beta**t`` for the two of `corrected`. Where the kernel needs the ratio of
-    two norms, its last scalar stands for it, and `trust` is the ratio's coefficient.
+    two norms, its last scalar stands for it, and `trust_coefficient` multiplies it.
     """
 
     kernel: str
@@ -58,7 +58,7 @@ class Formula(NamedTuple):
     lr: float | Callable
     corrected: tuple
     scalars: tuple
-    trust: float = 1.0
+    trust_coefficient: float = 1.0
 
     def at(self, t, scale=1.0):
         """The kernel's scalars in step ``t``, of gradients times ``scale``."""
@@ -141,7 +141,7 @@ def check_stages(stages):
         )
 
 
-def nonfinite(parameters, gradients):
+def nonfinite_error(parameters, gradients):
     """The error that names the first gradient that is not finite, and where."""
     for parameter, g in zip(parameters, gradients, strict=True):
         if g is not None and not np.isfinite(g).all():
@@ -151,11 +151,11 @@ def nonfinite(parameters, gradients):
 
 
 class _Group(NamedTuple):
-    """A group's formula, its kernel and the reduction before it, and the narrowest type of its parameters."""
+    """A group's formula, its kernel and what that does before, and the narrowest type of its parameters."""
 
     formula: Formula
     kernel: Callable
-    norms: Callable | None
+    prepare: Callable | None
     dtype: np.dtype
     largest: float  # that the type holds
 
@@ -168,7 +168,7 @@ class Engine:
     claim : from `new_claim`
         The optimizer's, held by steps and by changes of what they use.
     kernels : module
-        A backend's, with its ``KERNELS``, ``NORMS`` and stages by name.
+        A backend's, with its ``KERNELS``, ``PREPARE`` and stages by name. Of this engine: `fastopt.reference`.
     parameters : list of Parameter
     memory : Memory
         Where the parameters and their state lie.
@@ -220,7 +220,7 @@ class Engine:
         dtypes = {parameter.flat.dtype for parameter in members}
         dtype = min(dtypes, key=lambda dtype: dtype.itemsize, default=np.dtype(np.float64))
         largest = float(np.finfo(dtype).max)
-        self._groups[index] = _Group(formula, kernel, self._kernels.NORMS.get(formula.kernel), dtype, largest)
+        self._groups[index] = _Group(formula, kernel, self._kernels.PREPARE.get(formula.kernel), dtype, largest)
 
     def set_stages(self, stages):
         """Use other stages. The optimizer must be claimed."""
@@ -232,6 +232,8 @@ class Engine:
     def bind(self, grads):
         """Keep the gradients for steps that are given none; see `Optimizer.bind`."""
         with idle(self._claim):
+            if self._retired:
+                raise RuntimeError(BUSY)
             grads = ordered(grads, self._parameters)
             self._admit(grads, [p for p, g in zip(self._parameters, grads, strict=True) if g is not None])
             self._bound = grads
@@ -245,36 +247,51 @@ class Engine:
             if given is None:
                 raise TypeError(UNBOUND)
             stages = self._stages
-            last = self.calls + 1 >= stages.accumulate
+            updates = self.calls + 1 >= stages.accumulate  # or is this call for an accumulation only?
             active = [
                 parameter
                 for parameter, g in zip(self._parameters, given, strict=True)
-                if g is not None or (last and self._counts[1, parameter.index] > 0)
+                if g is not None or (updates and self._counts[1, parameter.index] > 0)
             ]
             # Learning rates are the caller's code, which may do anything: so they come before the checks.
-            scale = 1 / (stages.loss_scale * (self.calls + 1))
-            scalars = self._scalars(active, scale) if last else None
+            # Sums are of gradients that have been divided by the loss scale already.
+            scale = 1 / (self.calls + 1 if stages.accumulate > 1 else stages.loss_scale)
+            scalars = self._scalars(active, scale) if updates else None
             gradients = self._admit(given, active)
             # Nothing has been written until here, and what follows only writes.
             with np.errstate(all="ignore"), Flushed() if stages.flush_subnormals else nullcontext():
                 finite = stages.nonfinite == "propagate" or all(np.isfinite(g).all() for g in gradients.values())
                 if finite and stages.accumulate > 1:
                     gradients = self._gather(active, gradients)
-                if finite and last:
+                if finite and updates:
                     self._update(active, gradients, scalars, scale)
             if not finite and stages.nonfinite == "raise":
-                raise nonfinite(self._parameters, given)
-            self.calls = self.calls if not finite else 0 if last else self.calls + 1
-            self.skipped_steps += not finite
+                raise nonfinite_error(self._parameters, given)
+            if not finite:
+                self.skipped_steps += 1
+            else:
+                self.calls = 0 if updates else self.calls + 1
             if stages.zero_grads:
                 for g in given:
                     if g is not None:
                         np.copyto(g, 0)
 
-    def swap_averages(self):
-        """Put the averages in the parameters' place, and back. The optimizer must be claimed."""
+    @contextmanager
+    def swapped(self):
+        """Within ``with``, the averages are in the parameters' place, and the optimizer is claimed."""
+        with idle(self._claim):
+            if self._retired:
+                raise RuntimeError(BUSY)
+            self._swap(writeable=True)
+            try:
+                yield
+            finally:
+                # Nothing may stop it but memory that is gone.
+                self._swap(writeable=False)
+
+    def _swap(self, writeable):
         for parameter in self._parameters:
-            parameter.check_unchanged()
+            parameter.check_unchanged(writeable)
         for parameter in self._parameters:
             reference.swap(parameter.state_flats[EMA], parameter.flat)
 
@@ -311,7 +328,7 @@ class Engine:
         """Add the gradients to the sums of those before; these sums, by the parameters' indices."""
         for index, g in gradients.items():
             parameter = self._parameters[index]
-            reference.gather(parameter.state_flats[GRAD_SUM], g)
+            reference.gather(parameter.state_flats[GRAD_SUM], g, g.dtype.type(1 / self._stages.loss_scale))
             self._counts[1, index] += 1
         return {parameter.index: parameter.state_flats[GRAD_SUM] for parameter in active}
 
@@ -324,22 +341,23 @@ class Engine:
             for parameter in active:
                 total += reference.squares(gradients[parameter.index])
             self.norm = sqrt(total) * scale
-            if not self.norm + 1e-6 <= stages.clip_grad_norm:  # and so if it is NaN
+            # Infinity only measures; a norm that is NaN does not stay below anything.
+            if stages.clip_grad_norm != inf and not self.norm + 1e-6 <= stages.clip_grad_norm:
                 factor = stages.clip_grad_norm / (self.norm + 1e-6)
         for parameter, (s, *others) in zip(active, scalars, strict=True):
-            p, g, number = parameter.flat, gradients[parameter.index], parameter.flat.dtype.type
+            p, g, real = parameter.flat, gradients[parameter.index], parameter.flat.dtype.type
             group = self._groups[parameter.group]
             if stages.clip_grad_value is None:
                 s *= factor
             else:
-                g = reference.clip(g, number(scale * factor), number(stages.clip_grad_value))
-            values = [number(value) for value in (s, *others)]
-            if group.norms is not None:
-                x, y = map(reference.squares, group.norms(p, g, *parameter.kernel_flats, *values))
-                values[-1] = number(group.formula.trust * sqrt(x) / sqrt(y) if x != 0 and y != 0 else 1.0)
+                g = reference.clip(g, real(scale * factor), real(stages.clip_grad_value))
+            values = [real(value) for value in (s, *others)]
+            if group.prepare is not None:
+                x, y = map(reference.squares, group.prepare(p, g, *parameter.kernel_flats, *values))
+                values[-1] = real(group.formula.trust_coefficient * sqrt(x) / sqrt(y) if x != 0 and y != 0 else 1.0)
             group.kernel(p, g, *parameter.kernel_flats, *values)
             if stages.ema_decay is not None:
-                reference.average(parameter.state_flats[EMA], p, number(stages.ema_decay), number(1 - stages.ema_decay))
+                reference.average(parameter.state_flats[EMA], p, real(stages.ema_decay), real(1 - stages.ema_decay))
             if stages.accumulate > 1:
                 gradients[parameter.index][:] = 0
             self._counts[0, parameter.index] += 1

@@ -3,7 +3,6 @@
 import inspect
 from collections import Counter
 from collections.abc import Mapping
-from contextlib import contextmanager
 from numbers import Integral
 
 import numpy as np
@@ -63,17 +62,19 @@ class Optimizer:
     nonfinite : {"propagate", "skip", "raise"}, default "propagate"
         What a step does when a gradient, as it is given, holds NaN or infinity: it takes it as it is; leaves
         parameters, state and counts alone and counts in `skipped_steps` (`zero_grads` still acts); or raises
-        ValueError with the parameter's name, and changes nothing.
-    accumulate : int, default 1
-        Every so many calls of `step` update, with the sum of the gradients since, ``g = sum/accumulate``; the others
-        only add to the sum, the state ``grad_sum``. A parameter without any gradient meanwhile is skipped.
+        ValueError with the parameter's name, and changes nothing. Sums of finite gradients are not looked at again.
     loss_scale : float, default 1
-        Gradients are divided by it, ``s = s/loss_scale``. From 2**-126 to 2**126.
+        Gradients are divided by it: multiplied by ``1/loss_scale``. From 2**-126 to 2**126.
+    accumulate : int, default 1
+        Every so many calls of `step` update, with the mean of these calls' gradients; the others only add to the
+        state ``grad_sum``, and count in ``"gathered"``. A missing gradient adds nothing; a parameter that had none in
+        any of the calls is skipped.
     clip_grad_norm : float, optional
-        When ``norm``, that of all gradients of all groups together, divided by `loss_scale`, is larger, the gradients
-        are multiplied by ``min(1, clip_grad_norm/(norm + 1e-6))``, as in PyTorch. Infinity only measures `grad_norm`.
+        Multiply the gradients by ``min(1, clip_grad_norm/(norm + 1e-6))``, as PyTorch does. ``norm`` is that of all
+        gradients of all groups together, in double precision, which only float64 elements beyond 1e154 overflow.
+        Infinity changes nothing and measures `grad_norm`.
     clip_grad_value : float, optional
-        After that, each element of a gradient is brought between ``-clip_grad_value`` and ``clip_grad_value``.
+        After that, bring each element of a gradient between ``-clip_grad_value`` and ``clip_grad_value``.
     ema_decay : float, optional
         In [0, 1). Keep averages of the parameters, the state ``ema``: copies at first, and after each update of a
         parameter ``ema = ema_decay*ema + (1-ema_decay)*p``. See `averaged` and `swap_averaged`.
@@ -90,7 +91,7 @@ class Optimizer:
     state : tuple of mappings
         For each parameter its ``"step"`` count and its state arrays, by the names that PyTorch uses.
     averaged : dict or tuple
-        The averages of the parameters.
+        The averages of the parameters, by name or in order: the state arrays themselves.
     grad_norm : float or None
         The norm that the last update measured, before clipping; None without `clip_grad_norm`.
     skipped_steps : int
@@ -98,8 +99,8 @@ class Optimizer:
     """
 
     nonfinite = StageOption()
-    accumulate = StageOption()
     loss_scale = StageOption()
+    accumulate = StageOption()
     clip_grad_norm = StageOption()
     clip_grad_value = StageOption()
     ema_decay = StageOption()
@@ -211,13 +212,15 @@ class Optimizer:
         Raises
         ------
         TypeError
-            A gradient has a wrong kind or dtype, or the learning rate's function returned no number.
+            A gradient has a wrong kind or dtype, none were given and none are bound, or the learning rate's function
+            returned no number.
         ValueError
             A gradient has a wrong shape, is missing, belongs to no parameter, is not aligned or shares memory with
-            a parameter or its state; a parameter was resized or made read-only; or the learning rate's function
+            a parameter or its state; with ``nonfinite="raise"`` it is not finite; with `zero_grads` it is read-only or
+            shares memory with another; a parameter was resized or made read-only; or the learning rate's function
             returned a negative or non-finite number.
         RuntimeError
-            The optimizer is stepping already.
+            The optimizer is stepping already, or its averages are swapped in.
 
         Notes
         -----
@@ -263,9 +266,13 @@ class Optimizer:
         names = [parameter.name for parameter in self._parameters]
         return tuple(arrays) if None in names else dict(zip(names, arrays, strict=True))
 
-    @contextmanager
     def swap_averaged(self):
         """Within ``with``, the parameters hold their averages, and `averaged` holds the parameters.
+
+        Returns
+        -------
+        context manager
+            To be used at once: ``with opt.swap_averaged(): ...``
 
         Raises
         ------
@@ -279,12 +286,7 @@ class Optimizer:
         """
         if self.ema_decay is None:
             raise AttributeError("swap_averaged: the parameters are not averaged; make the optimizer with ema_decay")
-        with idle(self._claim):
-            self._engine.swap_averages()
-            try:
-                yield
-            finally:
-                self._engine.swap_averages()
+        return self._engine.swapped()
 
     # Groups and state
 
@@ -325,7 +327,8 @@ class Optimizer:
         Returns
         -------
         dict
-            ``"state"``: for each parameter's index its ``"step"`` and copies of its state arrays.
+            ``"state"``: for each parameter's index its ``"step"``, with `accumulate` also how many gradients are
+            ``"gathered"``, and copies of its state arrays.
             ``"param_groups"``: for each group its options, with the indices of its parameters as ``"params"``.
             ``"stages"``: their options, and the counts ``"calls"`` since the last update and ``"skipped_steps"``.
 
@@ -377,7 +380,8 @@ class Optimizer:
             loaded_options, stages, counts, loaded_state = self._checked_state_dict(state_dict)
             for group, loaded in zip(self._groups, loaded_options, strict=True):
                 group._assign(loaded)
-            self._set_stages(stages, counts)
+            self._set_stages(stages)
+            self._set_counts(counts)
             self._set_state(loaded_state)
 
     def _checked_state_dict(self, state_dict):
@@ -412,12 +416,16 @@ class Optimizer:
         if stages.arrays.keys() != self._stages.arrays.keys():
             raise ValueError("state_dict['stages']: they need other state arrays than this optimizer has")
         check_stages(stages)
+        if counts["calls"] and stages.accumulate == 1:
+            raise ValueError(f"state_dict['stages']['calls']: without accumulate it is 0, found {counts['calls']}")
         blocks = _entries("state_dict['state']", state, keys)
         loaded_state = []
         for parameter, block in zip(self._parameters, blocks, strict=True):
             label = f"state_dict['state']: {parameter.label}"
             entries = _entries(label, block, (*parameter.count_names, *parameter.state_flats))
             of_parameter = [_count(f"{label}: {name!r}", entries.pop(0)) for name in parameter.count_names]
+            if sum(of_parameter[1:]) > counts["calls"]:
+                raise ValueError(f"{label}: 'gathered': there were only {counts['calls']} calls for {of_parameter[1]}")
             # Copies, because the arrays may be this optimizer's own in another order.
             flats = [
                 parameter.checked_state(f"{label}: {name!r}", array)
@@ -449,7 +457,7 @@ class Optimizer:
         self.__dict__.update(pickled["kept"])
         self._start_empty(self._forced)
         self._extend([group_dict(group) for group in pickled["groups"]])
-        self._set_stages(self._stages, pickled["counts"])
+        self._set_counts(pickled["counts"])
         self._set_state(pickled["state"])
 
     def __repr__(self):
@@ -506,22 +514,25 @@ class Optimizer:
         for group in groups:
             group._attach(engine)
 
-    def _change_stages(self, changes):
+    def _change_stage(self, name, value):
         with idle(self._claim):
-            stages = self._stages.changed(**changes)
+            stages = self._stages.changed(**{name: value})
             if stages.arrays.keys() != self._stages.arrays.keys():
                 raise ValueError(
-                    f"{', '.join(changes)}: this would need other state arrays than the parameters have; "
-                    f"make a new optimizer"
+                    f"{name}: this would need other state arrays than the parameters have; make a new optimizer"
                 )
-            self._set_stages(stages, {})
+            self._set_stages(stages)
 
-    def _set_stages(self, stages, counts):
-        """Take over checked options of the stages, and their counts."""
+    def _set_stages(self, stages):
+        """Take over checked options of the stages."""
         self._engine.set_stages(stages)
         self._stages = stages
+
+    def _set_counts(self, counts):
+        """Take over what another engine has counted."""
         for name, value in counts.items():
             setattr(self._engine, name, value)
+        self._engine.norm = -1.0
 
     def _set_state(self, state):
         """Take over counts and flat state arrays that have been checked."""

@@ -42,19 +42,27 @@ def rate(name, value):
     return number(name, value)
 
 
+# Positive numbers have to stay positive in float32, and so do their inverses.
+_SMALLEST = 2.0**-126
+
+
 def bound(name, value):
     """What something must not exceed: a positive number; infinity changes nothing."""
     if not isinstance(value, Real) or isinstance(value, bool):
         raise TypeError(f"{name}: expected a number or None, found {value!r}")
-    if not value > 0:
-        raise ValueError(f"{name}: {value!r} was given; it must be positive")
-    return float(value)
+    try:
+        value = float(value)
+    except OverflowError:
+        value = math.inf
+    if not value >= _SMALLEST:
+        raise ValueError(f"{name}: {value!r} was given; it must be positive, from 2**-126")
+    return value
 
 
 def scale(name, value):
-    """A positive factor whose inverse is a number too, in float32 as well."""
+    """A positive factor."""
     value = number(name, value)
-    if not 2.0**-126 <= value <= 2.0**126:
+    if not _SMALLEST <= value <= 1 / _SMALLEST:
         raise ValueError(f"{name}: {value!r} was given; it must be positive, from 2**-126 to 2**126")
     return value
 
@@ -64,7 +72,7 @@ def count(name, value):
     if not isinstance(value, Integral) or isinstance(value, bool):
         raise TypeError(f"{name}: expected an integer, found {value!r}")
     if not 1 <= value < 2**31:
-        raise ValueError(f"{name}: {value} was given; it must be positive")
+        raise ValueError(f"{name}: {value} was given; it must be from 1 to 2**31 - 1")
     return int(value)
 
 

@@ -22,7 +22,7 @@ _STAGGER = 13 * _LINE
 
 
 class Parameter:
-    """One parameter: the caller's array, and the state that its rule keeps for it.
+    """One parameter: the caller's array, and the state that its rule and the stages keep for it.
 
     Parameters
     ----------
@@ -104,8 +104,8 @@ class Parameter:
             raise ValueError(f"{label}: expected shape {self.view.shape}, found {array.shape}")
         return flat(np.array(array, order=self.order))
 
-    def check_unchanged(self):
-        """Raise if the caller has changed the array's place, shape, type or flags since it was given."""
+    def check_unchanged(self, writeable=True):
+        """Raise if the caller has changed the array's place, shape or type since it was given, or its `writeable`."""
         array, view = _plain(self.label, self.array), self.view
         for what in ("dtype", "shape", "strides"):
             found, expected = getattr(array, what), getattr(view, what)
@@ -115,7 +115,8 @@ class Parameter:
                 )
         if _start(array) != _start(view):
             raise ValueError(f"{self.label}: its data was moved since it was given; make a new optimizer for it")
-        _check_writeable(self.label, array)
+        if writeable:
+            _check_writeable(self.label, array)
 
     def admit(self, gradient, memory, writeable):
         """The gradient, copied into the parameter's memory order if need be; or raise if it does not fit."""

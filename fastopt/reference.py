@@ -1,6 +1,6 @@
 """The NumPy twin of every kernel, written to be read.
 
-Each function updates flat arrays in place: the parameter ``p`` and the rule's state, given the gradient ``g`` and
+Each rule's function updates flat arrays in place: the parameter ``p`` and the rule's state, given the gradient ``g`` and
 the rule's scalars, which have the arrays' type. All other backends equal these functions to the last bit, because
 they do the same operations, each rounded once, in the same order.
 
@@ -99,15 +99,15 @@ def amsgrad(p, g, m, v, h, s, l2, keep, a, b, beta1, beta1_rest, beta2, beta2_re
     p[:] = keep * p - a * m / (np.sqrt(h * b + e_in) + e_out)
 
 
-# Rules that need the norms of a whole tensor: the first function gives the arrays whose norms they are, and the second
-# gets their ratio as `trust`.
+# Rules that need the norms of a whole tensor: the first function updates the moments, if the rule has any, and gives
+# the arrays whose norms they are; the second gets the ratio of the norms as `trust`.
 
 
 def lamb_update(p, m, v, a, b, eps, decay):
     return a * m / (np.sqrt(v * b) + eps) + decay * p
 
 
-def lamb_norms(p, g, m, v, s, l2, keep, lr, a, b, beta1, beta1_rest, beta2, beta2_rest, eps, decay, trust):
+def lamb_prepare(p, g, m, v, s, l2, keep, lr, a, b, beta1, beta1_rest, beta2, beta2_rest, eps, decay, trust):
     d = s * g + l2 * p
     m[:] = beta1 * m + beta1_rest * d
     v[:] = beta2 * v + beta2_rest * d * d
@@ -118,7 +118,7 @@ def lamb(p, g, m, v, s, l2, keep, lr, a, b, beta1, beta1_rest, beta2, beta2_rest
     p[:] = keep * p - lr * trust * lamb_update(p, m, v, a, b, eps, decay)
 
 
-def lars_norms(p, g, b, s, l2, keep, lr, mu, trust):
+def lars_prepare(p, g, b, s, l2, keep, lr, mu, trust):
     return p, s * g + l2 * p
 
 
@@ -149,8 +149,8 @@ def squares(x):
     return total
 
 
-def gather(sum, g):
-    sum[:] = sum + g
+def gather(sum, g, scale):
+    sum[:] = sum + scale * g
 
 
 def clip(g, scale, bound):
@@ -186,4 +186,4 @@ KERNELS = {
         lars,
     )
 }
-NORMS = {"lamb": lamb_norms, "lars": lars_norms}
+PREPARE = {"lamb": lamb_prepare, "lars": lars_prepare}

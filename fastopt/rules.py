@@ -607,7 +607,7 @@ class LARS(Optimizer):
     State ``momentum_buffer`` (``b``, from zero), ``mu = momentum``; norms are those of whole arrays::
 
         d = s*g + l2*p
-        trust = trust_coefficient*norm(p)/norm(d), and 1 where either is 0
+        trust = trust_coefficient*norm(p)/norm(d), and 1, without the coefficient, where either is 0
         b = mu*b + lr*trust*d
         p = keep*p - b
 
@@ -631,6 +631,7 @@ class LARS(Optimizer):
     References
     ----------
     .. [1] Y. You, I. Gitman, B. Ginsburg, "Large batch training of convolutional networks", arXiv:1708.03888, 2017.
+       There the ratio's denominator is ``norm(g) + weight_decay*norm(p)``; this one is optax's.
     """
 
     checks = {"momentum": options.number, "trust_coefficient": options.number}
@@ -660,7 +661,7 @@ class LARS(Optimizer):
 
     @classmethod
     def formula(cls, o):
-        return super().formula(o)._replace(trust=o["trust_coefficient"])
+        return super().formula(o)._replace(trust_coefficient=o["trust_coefficient"])
 
     @staticmethod
     def scalars(o):

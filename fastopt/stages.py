@@ -9,15 +9,15 @@ EMA, GRAD_SUM, COPY = "ema", "grad_sum", object()
 
 
 class Stages(NamedTuple):
-    """The options of all stages, checked."""
+    """The options of all stages, checked, in the order in which they act."""
 
+    nonfinite: str = "propagate"
+    loss_scale: float = 1.0
+    accumulate: int = 1
     clip_grad_norm: float | None = None
     clip_grad_value: float | None = None
-    loss_scale: float = 1.0
-    nonfinite: str = "propagate"
     ema_decay: float | None = None
     zero_grads: bool = False
-    accumulate: int = 1
     flush_subnormals: bool = False
 
     def changed(self, **changes):
@@ -36,13 +36,13 @@ class Stages(NamedTuple):
 
 
 _CHECKS = {
+    "nonfinite": options.choice("propagate", "skip", "raise"),
+    "loss_scale": options.scale,
+    "accumulate": options.count,
     "clip_grad_norm": options.optional(options.bound),
     "clip_grad_value": options.optional(options.bound),
-    "loss_scale": options.scale,
-    "nonfinite": options.choice("propagate", "skip", "raise"),
     "ema_decay": options.optional(options.fraction),
     "zero_grads": options.flag,
-    "accumulate": options.count,
     "flush_subnormals": options.flag,
 }
 
@@ -58,4 +58,4 @@ class StageOption:
         return self if opt is None else getattr(opt._stages, self._name)
 
     def __set__(self, opt, value):
-        opt._change_stages({self._name: value})
+        opt._change_stage(self._name, value)

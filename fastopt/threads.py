@@ -68,26 +68,25 @@ def available():
 
 
 def quotas(root=Path("/sys/fs/cgroup"), membership=Path("/proc/self/cgroup")):
-    """How many processors' time each control group of Linux allows that this process is in, if it limits that."""
+    """How many processors' time Linux allows the control groups that this process is in, where it limits them."""
     for line in _text(membership).splitlines():
         _, controllers, path = line.split(":", 2)
-        if not controllers:  # version 2: a group is limited by those above it, too
-            group = (root / path.strip("/")).resolve()
-            inside = [group, *group.parents] if group.is_relative_to(root) else [root]
-            limits = [_text(one / "cpu.max") for one in inside if one.is_relative_to(root)]
+        if not controllers:  # version 2
+            top, files = root, ["cpu.max"]
         elif "cpu" in controllers.split(","):
-            groups = dict.fromkeys([root / "cpu" / path.strip("/"), root / "cpu"])
-            limits = [_text(one / "cpu.cfs_quota_us") + " " + _text(one / "cpu.cfs_period_us") for one in groups]
+            top, files = root / "cpu", ["cpu.cfs_quota_us", "cpu.cfs_period_us"]
         else:
             continue
-        for quota, period in (limit.split() for limit in limits if len(limit.split()) == 2):
-            if quota not in ("max", "-1"):
-                yield int(quota) / int(period)
+        group = Path(os.path.normpath(top / path.strip("/")))
+        for one in dict.fromkeys([group, *group.parents, top]):
+            words = " ".join(_text(one / file) for file in files).split() if one.is_relative_to(top) else []
+            if len(words) == 2 and all(word.isdecimal() for word in words):  # a group without a limit says max or -1
+                yield int(words[0]) / int(words[1])
 
 
 def _text(path):
     try:
-        return path.read_text()
+        return path.read_text(errors="replace")
     except OSError:
         return ""
 

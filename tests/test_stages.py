@@ -2,6 +2,9 @@
 
 import copy
 import pickle
+import signal
+import subprocess
+import sys
 from functools import cache
 
 import hypothesis.extra.numpy as hnp
@@ -12,6 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import fastopt
+from fastopt import engine
 from fastopt.engine import CAN_FLUSH
 from fastopt.reference import CHUNK
 from fastopt.rules import VARIANTS
@@ -212,6 +216,27 @@ def test_norm_that_is_not_finite(bad, backend):
     assert np.isnan(p[0])
 
 
+def test_infinity_only_measures(backend):
+    p = np.zeros(3)
+    opt = fastopt.SGD(p, lr=1.0, clip_grad_norm=np.inf, backend=backend)
+    opt.step(np.array([1.0, np.inf, 2.0]))
+    np.testing.assert_array_equal(p, [-1.0, -np.inf, -2.0])
+    assert opt.grad_norm == np.inf
+    opt.clip_grad_norm = None
+    assert opt.grad_norm is None
+
+
+@pytest.mark.parametrize(
+    ("opt", "first"), [(fastopt.LAMB, -1e-3 / (1 + 1e-6)), (fastopt.LARS, -1.0)], ids=["LAMB", "LARS"]
+)
+def test_trust_of_zeros(opt, first, backend):
+    """The ratio is 1, without a coefficient, where a norm is 0: of the parameters, or of the update."""
+    p, q = np.zeros(3), np.ones(3)
+    opt([p, q], backend=backend).step([np.ones(3), np.zeros(3)])
+    np.testing.assert_allclose(p, first, rtol=1e-12)  # rounding
+    assert_same_bits(q, np.ones(3))
+
+
 def test_clip_grad_value(backend):
     p = np.zeros(6)
     g = np.array([0.5, -0.5, 2.0, -2.0, np.inf, np.nan])
@@ -247,6 +272,13 @@ def test_loss_scale(backend):
         b.loss_scale = 1024
     assert_same_bits(scaled, plain)
     assert a.grad_norm == b.grad_norm
+
+
+@pytest.mark.parametrize("scale", [2.0**-126, 2.0**126])
+def test_extreme_loss_scale(scale, backend):
+    p, g = np.zeros(2, dtype=np.float32), np.float32(scale) * np.ones(2, dtype=np.float32)
+    fastopt.SGD(p, lr=1.0, loss_scale=scale, backend=backend).step(g)
+    assert_same_bits(p, np.full(2, -1, dtype=np.float32))
 
 
 @pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
@@ -329,12 +361,18 @@ def test_swap_averaged(backend):
     opt = fastopt.SGD(p, lr=1.0, ema_decay=0.5, backend=backend)
     opt.step(np.ones(2))
     trained, averaged = p.copy(), opt.averaged[0].copy()
+    snapshot = opt.state_dict()
     with opt.swap_averaged():
         assert_same_bits(p, averaged)
         assert_same_bits(opt.averaged[0], trained)
         for refused in (
             lambda: opt.step(np.ones(2)),
+            lambda: opt.bind(np.ones(2)),
             lambda: opt.state_dict(),
+            lambda: opt.load_state_dict(snapshot),
+            lambda: opt.add_param_group({"params": np.ones(1)}),
+            lambda: opt.param_groups[0].update(lr=0.1),
+            lambda: copy.deepcopy(opt),
             lambda: opt.swap_averaged().__enter__(),
             lambda: setattr(opt, "loss_scale", 2.0),
         ):
@@ -346,6 +384,75 @@ def test_swap_averaged(backend):
     assert_same_bits(p, trained)
     assert_same_bits(opt.averaged[0], averaged)
     opt.step(np.ones(2))
+
+
+@pytest.mark.parametrize("threads", [1, 3])
+def test_swap_large(threads, backend):
+    rng = np.random.default_rng(0)
+    arrays = [np.asfortranarray(rng.normal(size=(1000, 900))).astype("f4", order="F"), rng.normal(size=300_000)]
+    opt = fastopt.SGD(arrays, lr=1.0, ema_decay=0.5, backend=backend)
+    opt.step([np.ones((1000, 900), dtype=np.float32), np.ones(300_000)])
+    trained, averaged = [p.copy() for p in arrays], [x.copy() for x in opt.averaged]
+    with fastopt.num_threads(threads), opt.swap_averaged():
+        for p, x, before, swapped in zip(arrays, opt.averaged, trained, averaged, strict=True):
+            assert_same_bits(p, swapped)
+            assert_same_bits(x, before)
+    for p, before in zip(arrays, trained, strict=True):
+        assert_same_bits(p, before)
+
+
+def test_swap_of_changed_parameters(backend):
+    """One that became read-only within is put back all the same; before, or resized, it is refused."""
+    p = np.array([1.0, 2.0])
+    opt = fastopt.SGD({"p": p}, lr=1.0, ema_decay=0.5, backend=backend)
+    opt.step({"p": np.ones(2)})
+    with opt.swap_averaged():
+        p.flags.writeable = False
+    assert_same_bits(p, np.array([0.0, 1.0]))
+    with pytest.raises(ValueError, match="parameter 'p': the array is read-only"), opt.swap_averaged():
+        pass
+    p.flags.writeable = True
+    with pytest.raises(ValueError, match="parameter 'p': its shape was"), opt.swap_averaged():
+        p.shape = (2, 1)
+    with pytest.raises(ValueError, match="parameter 'p': its shape was"), opt.swap_averaged():
+        pass
+
+
+@pytest.mark.skipif(not hasattr(signal, "setitimer"), reason="Windows has no timer signals")
+def test_interrupted_swap(compiled):
+    """Wherever a signal's exception strikes, the parameters are back afterwards."""
+    p = np.zeros(200_000)
+    opt = fastopt.SGD(p, lr=1.0, ema_decay=0.5, backend=compiled)
+    opt.step(np.ones_like(p))
+
+    class Interrupt(Exception):
+        pass
+
+    def interrupt(*_):
+        if armed:
+            raise Interrupt
+
+    interrupts, armed = 0, False
+    previous = signal.signal(signal.SIGALRM, interrupt)
+    try:
+        for k in range(300):
+            try:
+                armed = True
+                signal.setitimer(signal.ITIMER_REAL, 20e-6 + 2e-6 * k)
+                for _ in range(50):
+                    with opt.swap_averaged():
+                        pass
+                armed = False
+            except Interrupt:
+                armed = False
+                interrupts += 1
+            assert p[0] == p[-1] == -1.0
+            assert opt.averaged[0][0] == opt.averaged[0][-1] == -0.5
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, previous)
+    assert interrupts > 10
+    opt.step(np.ones_like(p))
 
 
 def test_without_averages(backend):
@@ -441,6 +548,17 @@ def test_accumulate_and_skip(backend):
     assert opt.skipped_steps == 1
 
 
+def test_loss_scale_within_an_accumulation(backend):
+    """Each gradient is divided by the scale of its own call."""
+    p = np.zeros(1)
+    opt = fastopt.SGD(p, lr=1.0, accumulate=2, loss_scale=1024, clip_grad_norm=np.inf, backend=backend)
+    opt.step(np.array([1024.0]))
+    opt.loss_scale = 512
+    opt.step(np.array([512.0]))
+    np.testing.assert_array_equal(p, [-1.0])
+    assert opt.grad_norm == 1.0
+
+
 def test_accumulate_changed_between(backend):
     """The mean is that of the gradients there are."""
     p = np.zeros(1)
@@ -472,6 +590,39 @@ def test_flush_subnormals(threads, backend):
     assert np.float32(1e-37) * np.float32(0.05) > 0
 
 
+FLUSH_FIRST = """
+import numpy as np
+import fastopt
+
+fastopt.set_num_threads(3)
+g = np.full(3_000_000, 1e-37, dtype=np.float32)
+for flush in (True, False):
+    opt = fastopt.SGD(np.ones_like(g), momentum=0.05, flush_subnormals=flush)
+    for _ in range(5):
+        opt.step(g)
+        opt.step(np.zeros_like(g))
+        opt.step(np.zeros_like(g))
+    assert (opt.state[0]["momentum_buffer"] > 0).all() != flush
+"""
+
+
+@pytest.mark.skipif(not CAN_FLUSH, reason="the processor's switch is in the compiled part")
+def test_threads_made_while_flushing():
+    """A thread has its mode from the one that makes it: in a new process, that of the flushing step."""
+    done = subprocess.run([sys.executable, "-c", FLUSH_FIRST], capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stderr
+
+
+def test_flush_where_it_is_not_possible(backend, monkeypatch):
+    monkeypatch.setattr(engine, "CAN_FLUSH", False)
+    with pytest.raises(ValueError, match="flush_subnormals: it needs the compiled part"):
+        fastopt.SGD(np.ones(2), flush_subnormals=True, backend=backend)
+    opt = fastopt.SGD(np.ones(2), backend=backend)
+    with pytest.raises(ValueError, match="flush_subnormals: it needs the compiled part"):
+        opt.flush_subnormals = True
+    assert not opt.flush_subnormals
+
+
 # Options
 
 
@@ -481,14 +632,15 @@ def test_flush_subnormals(threads, backend):
         ({"clip_grad_norm": 0.0}, ValueError, "clip_grad_norm: 0.0 was given; it must be positive"),
         ({"clip_grad_norm": np.nan}, ValueError, "clip_grad_norm: nan was given"),
         ({"clip_grad_norm": "1"}, TypeError, "clip_grad_norm: expected a number or None, found '1'"),
-        ({"clip_grad_value": -1}, ValueError, "clip_grad_value: -1 was given"),
+        ({"clip_grad_value": -1}, ValueError, "clip_grad_value: -1.0 was given"),
+        ({"clip_grad_value": 1e-60}, ValueError, "clip_grad_value: 1e-60 was given; it must be positive, from"),
         ({"loss_scale": 0}, ValueError, "loss_scale: 0.0 was given; it must be positive"),
         ({"loss_scale": 1e-300}, ValueError, "loss_scale: 1e-300 was given"),
         ({"loss_scale": None}, TypeError, "loss_scale: expected a number"),
         ({"nonfinite": "ignore"}, ValueError, "nonfinite: 'ignore' was given; it must be one of 'propagate'"),
         ({"ema_decay": 1.0}, ValueError, "ema_decay: 1.0 was given"),
         ({"zero_grads": 1}, TypeError, "zero_grads: expected True or False"),
-        ({"accumulate": 0}, ValueError, "accumulate: 0 was given; it must be positive"),
+        ({"accumulate": 0}, ValueError, "accumulate: 0 was given; it must be from 1"),
         ({"accumulate": 2.0}, TypeError, "accumulate: expected an integer, found 2.0"),
         ({"flush_subnormals": None}, TypeError, "flush_subnormals: expected True or False"),
         ({"clip_norm": 1.0}, TypeError, "SGD: unknown option 'clip_norm'; did you mean 'clip_grad_norm'"),
@@ -537,6 +689,39 @@ def test_resumed_equals_uninterrupted(copied, backend):
     assert second.state_dict()["stages"] == whole.state_dict()["stages"]
 
 
+@pytest.mark.parametrize(
+    ("change", "error", "message"),
+    [
+        (lambda d: d["stages"].pop("calls"), ValueError, r"state_dict\['stages'\]: 'calls' is missing"),
+        (lambda d: d["stages"].update(more=1), ValueError, r"state_dict\['stages'\]: unknown entry 'more'"),
+        (lambda d: d["stages"].update(calls=-1), ValueError, r"\['calls'\]: -1 was given"),
+        (lambda d: d["stages"].update(skipped_steps=1.0), TypeError, r"\['skipped_steps'\]: expected an int"),
+        (lambda d: d["stages"].update(loss_scale=-1), ValueError, "loss_scale: -1"),
+        (lambda d: d["stages"].update(calls=0), ValueError, "'gathered': there were only 0 calls for 1"),
+        (lambda d: d["state"][0].update(gathered=None), TypeError, "'gathered': expected an int"),
+        (lambda d: d.update(stages=None), TypeError, r"state_dict\['stages'\]: expected a dict"),
+    ],
+)
+def test_bad_state_dicts(change, error, message, backend):
+    opt = fastopt.Adam(np.ones(2), **ALL, backend=backend)
+    opt.step(np.ones(2))
+    before, wrong = copy.deepcopy(opt), opt.state_dict()
+    wrong["param_groups"][0]["lr"] = 0.5
+    change(wrong)
+    with pytest.raises(error, match=message):
+        opt.load_state_dict(wrong)
+    assert opt.param_groups[0]["lr"] == 1e-3
+    assert_same_optimizer(opt, before)
+
+
+def test_calls_without_accumulation(backend):
+    opt = fastopt.SGD(np.ones(2), backend=backend)
+    wrong = opt.state_dict()
+    wrong["stages"]["calls"] = 4
+    with pytest.raises(ValueError, match="without accumulate it is 0, found 4"):
+        opt.load_state_dict(wrong)
+
+
 def test_counts_outlive_added_groups(backend):
     opt = fastopt.SGD(np.ones(2), accumulate=2, nonfinite="skip", clip_grad_norm=9.0, backend=backend)
     for g in ([1.0, 1.0], [3.0, 4.0], [np.inf, 1.0], [1.0, 1.0]):
@@ -574,6 +759,16 @@ def test_bind(backend):
         opt.bind(np.ones(2))
     opt.step()
     assert opt.state[0]["step"] == 5
+
+
+def test_copies_are_not_bound(backend):
+    opt = fastopt.SGD(np.ones(2), backend=backend)
+    opt.bind(np.ones(2))
+    for other in (copy.deepcopy(opt), pickle.loads(pickle.dumps(opt))):
+        with pytest.raises(TypeError, match="none are bound"):
+            other.step()
+    opt.load_state_dict(opt.state_dict())
+    opt.step()
 
 
 def test_bound_gradients_are_checked(backend):

@@ -35,6 +35,9 @@ class Gate:
     "attempt",
     [
         lambda opt: opt.step([np.ones(2)]),
+        lambda opt: opt.bind([np.ones(2)]),
+        lambda opt: opt.swap_averaged().__enter__(),
+        lambda opt: setattr(opt, "loss_scale", 2.0),
         lambda opt: opt.param_groups[0].update(lr=0.1),
         lambda opt: opt.add_param_group({"params": np.ones(2)}),
         lambda opt: opt.state_dict(),
@@ -44,7 +47,7 @@ class Gate:
 )
 def test_in_the_middle_of_a_step(attempt, backend):
     p, gate = np.ones(2), Gate()
-    opt = fastopt.SGD(p, lr=gate, backend=backend)
+    opt = fastopt.SGD(p, lr=gate, ema_decay=0.5, backend=backend)
     thread = threading.Thread(target=opt.step, args=([np.ones(2)],))
     thread.start()
     assert gate.reached.wait(SECONDS)
@@ -65,6 +68,8 @@ def test_engine_of_before_a_group_was_added(backend):
     opt.add_param_group({"params": np.ones(3)})
     with pytest.raises(RuntimeError, match="in the middle of a step or a change"):
         before.step([np.ones(2)])
+    with pytest.raises(RuntimeError, match="in the middle of a step or a change"):
+        before.bind([np.ones(2)])
     np.testing.assert_array_equal(p, [1.0, 1.0])
     opt.step([np.ones(2), None])
     assert opt.state[0]["step"] == 1
@@ -285,7 +290,7 @@ import hashlib, os, signal, sys
 import numpy as np
 import fastopt
 
-signal.alarm(60)  # what hangs is killed, the child too: it inherits the handler, and gets an alarm of its own
+signal.alarm(60)  # what hangs is killed; the child needs an alarm of its own
 fastopt.set_num_threads(3)
 p = np.linspace(-1, 1, 2_000_000)
 g = np.linspace(1, 2, 2_000_000)
@@ -366,7 +371,7 @@ def resident():
 
 
 def test_large_steps_at_the_same_time(compiled):
-    """Two optimizers in two threads, both with work for helpers: one gets them, and all bits are as ever."""
+    """Four optimizers in four threads, all with work for helpers: one at a time gets them, and all bits are as ever."""
     n = 1_000_000
 
     def run(into):

@@ -43,8 +43,9 @@ from libc.stdint cimport uint64_t
 
 cdef extern from "subnormals.h":
     const int FASTOPT_CAN_FLUSH
-    uint64_t fastopt_flush()
-    void fastopt_restore(uint64_t)
+    uint64_t fastopt_mode()
+    void fastopt_set_mode(uint64_t)
+    uint64_t fastopt_flushing(uint64_t)
 
 CAN_FLUSH = bool(FASTOPT_CAN_FLUSH)
 
@@ -60,7 +61,8 @@ cdef class Flushed:
     cdef uint64_t before
 
     def __enter__(self):
-        self.before = fastopt_flush()
+        self.before = fastopt_mode()
+        fastopt_set_mode(fastopt_flushing(self.before))
 
     def __exit__(self, *error):
-        fastopt_restore(self.before)
+        fastopt_set_mode(self.before)

@@ -13,13 +13,14 @@ cimport numpy as cnp
 from cpython.mem cimport PyMem_Calloc, PyMem_Free
 from cpython.pycapsule cimport PyCapsule_GetPointer
 from libc.float cimport DBL_MAX, FLT_MAX
-from libc.math cimport fabs, isfinite, pow
+from libc.math cimport INFINITY, fabs, isfinite, pow
 from libc.stdint cimport int64_t, uint64_t, uintptr_t
 
 import numpy as np
 
-from fastopt.engine import BOUND, BUSY, UNBOUND, check_scalars, check_stages, learning_rate, nonfinite, ordered
+from fastopt.engine import BOUND, BUSY, UNBOUND, check_scalars, check_stages, learning_rate, nonfinite_error, ordered
 from fastopt.parameters import check_apart
+from fastopt.stages import EMA, GRAD_SUM
 
 include "plan.pxi"
 
@@ -56,11 +57,11 @@ cdef void unpack(capsules, void** out) except *:
 cdef class Group:
     """The formula of one parameter group, unpacked."""
     cdef Kernel kernels[2]  # float32, float64
-    cdef Reduction norms[2]  # or NULL
+    cdef Reduction prepare[2]  # or NULL
     cdef int buffers, count  # of state and other arrays, and of scalars
     cdef Py_ssize_t index
     cdef double largest  # that all of its parameters can hold
-    cdef double s, l2, decay, beta1, beta2, trust
+    cdef double s, l2, decay, beta1, beta2, trust_coefficient
     cdef object lr
     cdef tuple scalars
     cdef Kind kinds[MOST_SCALARS]
@@ -69,12 +70,13 @@ cdef class Group:
     def __cinit__(self, Py_ssize_t index, formula, kernels):
         single, double_, self.buffers, self.count = kernels.KERNELS[formula.kernel]
         unpack((single, double_), <void**>self.kernels)
-        if formula.kernel in kernels.NORMS:
-            unpack(kernels.NORMS[formula.kernel], <void**>self.norms)
+        if formula.kernel in kernels.PREPARE:
+            unpack(kernels.PREPARE[formula.kernel], <void**>self.prepare)
         self.index = index
         self.largest = DBL_MAX
-        self.s, self.l2, self.decay, self.trust = formula.s, formula.l2, formula.decay, formula.trust
+        self.s, self.l2, self.decay = formula.s, formula.l2, formula.decay
         self.beta1, self.beta2 = formula.corrected
+        self.trust_coefficient = formula.trust_coefficient
         self.lr, self.scalars = formula.lr, formula.scalars
         if 3 + len(self.scalars) != self.count or self.count > MOST_SCALARS:
             raise ValueError(f"kernel {formula.kernel!r}: it takes other scalars than the rule gives")
@@ -198,7 +200,7 @@ cdef class Engine:
         cdef int j
         cdef cnp.ndarray flat
         self.claim, self.kernels, self.parameters, self.memory = claim, kernels, parameters, memory
-        self.count = self.plan.count = len(parameters)
+        self.count = len(parameters)
         self.arrays = [parameter.array for parameter in parameters]
         self.views = [parameter.view for parameter in parameters]
         names = [parameter.name for parameter in parameters]
@@ -227,8 +229,8 @@ cdef class Engine:
                 if block is not None:
                     flat = block
                     tensor.buffers[j] = cnp.PyArray_DATA(flat)
-            tensor.average = data_of(parameter.state_flats.get("ema"))
-            tensor.gathered = data_of(parameter.state_flats.get("grad_sum"))
+            tensor.ema = data_of(parameter.state_flats.get(EMA))
+            tensor.grad_sum = data_of(parameter.state_flats.get(GRAD_SUM))
             tensor.count = len(flats)
             tensor.n = parameter.flat.size
             tensor.itemsize = parameter.flat.itemsize
@@ -279,42 +281,45 @@ cdef class Engine:
             tensor = &self.plan.tensors[i]
             if tensor.group == index:
                 tensor.kernel = group.kernels[tensor.itemsize == 8]
-                tensor.norms = group.norms[tensor.itemsize == 8]
-                tensor.coefficient, tensor.slot = group.trust, group.count - 1
-            self.prepares = self.prepares or tensor.norms != NULL
+                tensor.prepare = group.prepare[tensor.itemsize == 8]
+                tensor.trust_coefficient, tensor.trust_slot = group.trust_coefficient, group.count - 1
+            self.prepares = self.prepares or tensor.prepare != NULL
 
     def set_stages(self, stages):
         check_stages(stages)
         self.loss_scale, self.accumulate = stages.loss_scale, stages.accumulate
+        self.plan.gather_scale = 1 / self.loss_scale
         if stages.clip_grad_norm is None:
             self.norm = self.clip_norm = -1
         else:
             self.clip_norm = stages.clip_grad_norm
         self.examines, self.skips = stages.nonfinite != "propagate", stages.nonfinite == "skip"
         self.plan.gathers = stages.accumulate > 1
-        self.plan.clips = stages.clip_grad_value is not None
+        self.plan.clips_value = stages.clip_grad_value is not None
         self.plan.averages = stages.ema_decay is not None
         self.plan.zeroes, self.plan.flushes = stages.zero_grads, stages.flush_subnormals
-        if self.plan.clips:
+        if self.plan.clips_value:
             self.plan.clip_scalars[1] = stages.clip_grad_value
         if self.plan.averages:
             self.plan.average_scalars[0], self.plan.average_scalars[1] = stages.ema_decay, 1 - stages.ema_decay
 
     def step(self, grads):
         cdef Py_ssize_t i, elements = 0, size = 0
-        cdef int use
-        cdef bint finite = True, last
+        cdef int threads_used
+        cdef bint finite = True, updates  # or is this call for an accumulation only?
         cdef Tensor* tensor
         self.claim.take()
         try:
             if self.retired:
                 raise RuntimeError(BUSY)
             self.hold(grads)
-            last = not self.plan.gathers or self.calls + 1 >= self.accumulate
+            updates = self.calls + 1 >= self.accumulate
             for i in range(self.count):
-                self.plan.tensors[i].active = self.held[i] is not None or last and self.gathered[i] > 0
-            if last:
-                self.scale = self.plan.clip_scalars[0] = 1 / (self.loss_scale * (self.calls + 1))
+                self.plan.tensors[i].active = self.held[i] is not None or updates and self.gathered[i] > 0
+            if updates:
+                # Sums are of gradients that have been divided by the loss scale already.
+                self.scale = 1 / (<double>(self.calls + 1) if self.plan.gathers else self.loss_scale)
+                self.plan.clip_scalars[0] = self.scale
                 # Learning rates are the caller's code, which may do anything: so they come before the checks.
                 self.compute_scalars()
             self.admit()
@@ -322,18 +327,18 @@ cdef class Engine:
                 tensor = &self.plan.tensors[i]
                 if tensor.active:
                     tensor.gradient = NULL if self.held[i] is None else cnp.PyArray_DATA(<cnp.ndarray>self.held[i])
-                    tensor.buffers[1] = tensor.gathered if self.plan.gathers else tensor.gradient
+                    tensor.buffers[1] = tensor.grad_sum if self.plan.gathers else tensor.gradient
                     elements += tensor.n
                     size += tensor.n * tensor.itemsize * tensor.count
             # Nothing has been written until here, and what follows cannot fail.
-            use = self.threads_for(size)
+            threads_used = self.threads_for(size)
             if elements < RELEASE_ELEMENTS:
-                finite = self.run(last, use)
+                finite = self.run(updates, threads_used)
             else:
                 with nogil:
-                    finite = self.run(last, use)
+                    finite = self.run(updates, threads_used)
             if not finite and not self.skips:
-                raise nonfinite(self.parameters, self.held)
+                raise nonfinite_error(self.parameters, self.held)
             if self.copied is not None:
                 for g in self.copied:
                     np.copyto(g, 0)
@@ -343,6 +348,8 @@ cdef class Engine:
     def bind(self, grads):
         """Keep the gradients for steps that are given none."""
         with self.claim:
+            if self.retired:
+                raise RuntimeError(BUSY)
             try:
                 self.hold(grads)
                 bound = list(self.held)
@@ -353,16 +360,21 @@ cdef class Engine:
             finally:
                 self.let_go()
 
-    def swap_averages(self):
-        """Put the averages in the parameters' place, and back. The optimizer must be claimed."""
+    def swapped(self):
+        return Swapped(self)
+
+    cdef int swap(self, bint back) except -1:
+        """Put the averages in the parameters' place, or back."""
         cdef Py_ssize_t i, size = 0
         for i in range(self.count):
-            self.held[i] = None
+            if not self.is_unchanged(i, 0 if back else cnp.NPY_ARRAY_WRITEABLE):
+                self.parameters[i].check_unchanged(not back)
+        for i in range(self.count):
             self.plan.tensors[i].active = True
             size += self.plan.tensors[i].n * self.plan.tensors[i].itemsize
-        self.admit()
         with nogil:
             do_pass(&self.plan, SWAP, self.threads_for(size))
+        return 0
 
     @cython.boundscheck(True)  # another thread may shorten the list
     cdef int hold(self, grads) except -1:
@@ -407,17 +419,18 @@ cdef class Engine:
             # Backwards, for most often the last one will do.
             for j in range(self.owned - 1, -1, -1):
                 if self.owners[j].group == tensor.group and self.owners[j].t == t:
-                    tensor.scalars = self.owners[j].block
+                    tensor.scalars = self.owners[j].own_scalars
                     break
             else:
-                (<Group>self.groups[tensor.group]).compute(t, 1 if self.plan.clips else self.scale, tensor.block)
-                tensor.scalars = tensor.block
+                (<Group>self.groups[tensor.group]).compute(t, 1 if self.plan.clips_value else self.scale, tensor.own_scalars)
+                tensor.scalars = tensor.own_scalars
                 tensor.t = t
                 self.owners[self.owned] = tensor
                 self.owned += 1
         return 0
 
     cdef int admit(self) except -1:
+        """Let through what is plainly in order; have the rest checked, and copied if need be, and look once more."""
         cdef Py_ssize_t i
         cdef bint again = False
         for i in range(self.count):
@@ -449,19 +462,21 @@ cdef class Engine:
 
     cdef bint fits(self, Py_ssize_t i) noexcept:
         """Whether a parameter is as it was given, and its gradient plainly in order."""
+        g = self.held[i]
+        return self.is_unchanged(i, cnp.NPY_ARRAY_WRITEABLE) and (g is None or self.gradient_fits(i, g))
+
+    cdef bint is_unchanged(self, Py_ssize_t i, int flags) noexcept:
         cdef cnp.ndarray view = <cnp.ndarray>self.views[i]
         cdef cnp.ndarray array = <cnp.ndarray>self.arrays[i]
-        g = self.held[i]
-        return (
-            cnp.PyArray_DATA(array) == cnp.PyArray_DATA(view)
-            and same_layout(array, view, cnp.NPY_ARRAY_WRITEABLE)
-            and (g is None or self.gradient_fits(g, view, &self.plan.tensors[i]))
-        )
+        return cnp.PyArray_DATA(array) == cnp.PyArray_DATA(view) and same_layout(array, view, flags)
 
-    cdef bint gradient_fits(self, g, cnp.ndarray view, Tensor* tensor) noexcept:
+    cdef bint gradient_fits(self, Py_ssize_t i, g) noexcept:
+        cdef Tensor* tensor = &self.plan.tensors[i]
         return (
             cnp.PyArray_CheckExact(g)
-            and same_layout(<cnp.ndarray>g, view, cnp.NPY_ARRAY_WRITEABLE if self.plan.zeroes else 0)
+            and same_layout(
+                <cnp.ndarray>g, <cnp.ndarray>self.views[i], cnp.NPY_ARRAY_WRITEABLE if self.plan.zeroes else 0
+            )
             and self.is_apart(<uintptr_t>cnp.PyArray_DATA(<cnp.ndarray>g), tensor.n * tensor.itemsize)
         )
 
@@ -504,18 +519,19 @@ cdef class Engine:
         """How many threads pay for work on this many bytes."""
         return 1 if size < 2 * THREAD_BYTES else <int>min(<Py_ssize_t>threads, size // THREAD_BYTES)
 
-    cdef bint run(self, bint last, int use) noexcept nogil:
+    cdef bint run(self, bint updates, int threads_used) noexcept nogil:
         """All that a step does once it is checked. Whether the gradients were found fit for an update."""
         cdef Py_ssize_t i
         cdef uint64_t before = 0
         cdef bint finite
         if self.plan.flushes:
-            before = fastopt_flush()
-        finite = not self.examines or self.are_finite(use)
-        if finite and last:
-            self.update(use)
+            before = fastopt_mode()
+            fastopt_set_mode(fastopt_flushing(before))
+        finite = not self.examines or self.are_finite(threads_used)
+        if finite and updates:
+            self.update(threads_used)
         elif finite:
-            do_pass(&self.plan, GATHER, use)
+            do_pass(&self.plan, GATHER, threads_used)
             self.calls += 1
             for i in range(self.count):
                 self.gathered[i] += self.plan.tensors[i].active
@@ -525,13 +541,13 @@ cdef class Engine:
                 if self.plan.zeroes and self.plan.tensors[i].active and self.plan.tensors[i].gradient != NULL:
                     memset(self.plan.tensors[i].gradient, 0, self.plan.tensors[i].n * self.plan.tensors[i].itemsize)
         if self.plan.flushes:
-            fastopt_restore(before)
+            fastopt_set_mode(before)
         return finite
 
-    cdef bint are_finite(self, int use) noexcept nogil:
+    cdef bint are_finite(self, int threads_used) noexcept nogil:
         cdef Py_ssize_t i, j
         cdef Tensor* tensor
-        do_pass(&self.plan, EXAMINE, use)
+        do_pass(&self.plan, EXAMINE, threads_used)
         for i in range(self.count):
             tensor = &self.plan.tensors[i]
             if not tensor.active or tensor.gradient == NULL or isfinite(sum_of(&self.plan, tensor, 0)):
@@ -544,7 +560,7 @@ cdef class Engine:
                     return False
         return True
 
-    cdef void update(self, int use) noexcept nogil:
+    cdef void update(self, int threads_used) noexcept nogil:
         """The passes of a step that changes the parameters."""
         cdef Py_ssize_t i
         cdef Tensor* tensor
@@ -552,17 +568,17 @@ cdef class Engine:
         cdef int gather = GATHER if plan.gathers else 0
         if self.clip_norm >= 0:
             if plan.gathers or not self.examines:
-                do_pass(plan, gather | MEASURE, use)
+                do_pass(plan, gather | MEASURE, threads_used)
                 gather = 0
             self.clip_by_norm()
         if self.prepares:
-            do_pass(plan, gather | PREPARE, use)
+            do_pass(plan, gather | PREPARE, threads_used)
             gather = 0
             # Backwards, for those that come first are those whose scalars others share.
             for i in range(self.count - 1, -1, -1):
-                if plan.tensors[i].active and plan.tensors[i].norms != NULL:
+                if plan.tensors[i].active and plan.tensors[i].prepare != NULL:
                     set_trust(plan, &plan.tensors[i])
-        do_pass(plan, gather | UPDATE, use)
+        do_pass(plan, gather | UPDATE, threads_used)
         for i in range(self.count):
             if plan.tensors[i].active:
                 self.steps[i] += 1
@@ -577,12 +593,40 @@ cdef class Engine:
             if self.plan.tensors[i].active:
                 total += sum_of(&self.plan, &self.plan.tensors[i], 0)
         self.norm = sqrt(total) * self.scale
-        if not self.norm + 1e-6 <= self.clip_norm:  # and so if it is NaN
+        # Infinity only measures; a norm that is NaN does not stay below anything.
+        if self.clip_norm != INFINITY and not self.norm + 1e-6 <= self.clip_norm:
             factor = self.clip_norm / (self.norm + 1e-6)
         self.plan.clip_scalars[0] *= factor
-        if not self.plan.clips:
+        if not self.plan.clips_value:
             for i in range(self.owned):
-                self.owners[i].block[0] *= factor
+                self.owners[i].own_scalars[0] *= factor
+
+
+cdef class Swapped:
+    """Within ``with``, the averages are in the parameters' place, and the optimizer is claimed.
+
+    As with claims, no signal's exception comes between what happens here and the ``with`` that it belongs to.
+    """
+    cdef Engine engine
+
+    def __cinit__(self, Engine engine):
+        self.engine = engine
+
+    def __enter__(self):
+        self.engine.claim.take()
+        try:
+            if self.engine.retired:
+                raise RuntimeError(BUSY)
+            self.engine.swap(False)
+        except:
+            self.engine.claim.drop()
+            raise
+
+    def __exit__(self, *error):
+        try:
+            self.engine.swap(True)
+        finally:
+            self.engine.claim.drop()
 
 
 cdef void* data_of(block) noexcept:

@@ -226,8 +226,9 @@ cdef void amsgrad(real** buffers, const double* scalars, Py_ssize_t n) noexcept 
         p[i] = keep * p[i] - a * m[i] / (root(h[i] * b + e_in) + e_out)
 
 
-# Rules that need the norms of a whole tensor: a reduction prepares them in a pass of its own, and the kernel gets
-# what the engine makes of them as its last scalar, `trust`.
+# Rules that need the norms of a whole tensor prepare in a pass of their own: they update the moments, if they have any,
+# and sum the squares of the parameter and of its update. The kernel gets the ratio of these norms as its last scalar,
+# `trust`.
 
 cdef inline void add_row(const real *restrict x, double *restrict lanes, Py_ssize_t n) noexcept nogil:
     cdef Py_ssize_t i
@@ -269,7 +270,7 @@ cdef inline real lamb_update(real p, real m, real v, real a, real b, real eps, r
     return a * m / (root(v * b) + eps) + decay * p
 
 
-cdef void lamb_norms(real** buffers, const double* scalars, Py_ssize_t n, double* sums) noexcept nogil:
+cdef void lamb_prepare(real** buffers, const double* scalars, Py_ssize_t n, double* sums) noexcept nogil:
     cdef const real *restrict p
     cdef const real *restrict g
     cdef real *restrict m
@@ -313,7 +314,7 @@ cdef void lamb(real** buffers, const double* scalars, Py_ssize_t n) noexcept nog
         p[i] = keep * p[i] - lr * trust * lamb_update(p[i], m[i], v[i], a, b, eps, decay)
 
 
-cdef void lars_norms(real** buffers, const double* scalars, Py_ssize_t n, double* sums) noexcept nogil:
+cdef void lars_prepare(real** buffers, const double* scalars, Py_ssize_t n, double* sums) noexcept nogil:
     cdef const real *restrict p
     cdef const real *restrict g
     cdef real s = <real>scalars[0], l2 = <real>scalars[1]
@@ -361,9 +362,10 @@ cdef void squares(real** buffers, const double* scalars, Py_ssize_t n, double* s
 cdef void gather(real** buffers, const double* scalars, Py_ssize_t n) noexcept nogil:
     cdef real *restrict sum = buffers[0]
     cdef const real *restrict g = buffers[1]
+    cdef real scale = <real>scalars[0]
     cdef Py_ssize_t i
     for i in range(n):
-        sum[i] = sum[i] + g[i]
+        sum[i] = sum[i] + scale * g[i]
 
 
 cdef void clip(real** buffers, const double* scalars, Py_ssize_t n) noexcept nogil:
@@ -459,7 +461,7 @@ cdef inline real added_up(const real* x, Py_ssize_t n) noexcept nogil:
     return lanes[0]
 
 
-cdef void stream_lamb_norms(real** buffers, const double* scalars, Py_ssize_t n, double* sums) noexcept nogil:
+cdef void stream_lamb_prepare(real** buffers, const double* scalars, Py_ssize_t n, double* sums) noexcept nogil:
     cdef const real *restrict g = buffers[1]
     cdef real *restrict x = buffers[2]
     cdef real *restrict y = buffers[3]
@@ -479,14 +481,14 @@ cdef void stream_lamb(real** buffers, const double* scalars, Py_ssize_t n) noexc
         p[i] = p[i] + x[i] + y[i]
 
 
-cdef void stream_lars_norms(real** buffers, const double* scalars, Py_ssize_t n, double* sums) noexcept nogil:
+cdef void stream_lars_prepare(real** buffers, const double* scalars, Py_ssize_t n, double* sums) noexcept nogil:
     sums[0], sums[1] = added_up(<const real*>buffers[0], n), added_up(<const real*>buffers[1], n)
 
 
 # That of Adam with clipping by norm, averaging and zeroing around it: the gradient is read, and in a second pass
 # everything is read and written, the gradient too.
 
-cdef void stream_stages_norms(real** buffers, const double* scalars, Py_ssize_t n, double* sums) noexcept nogil:
+cdef void stream_stages_prepare(real** buffers, const double* scalars, Py_ssize_t n, double* sums) noexcept nogil:
     sums[0] = sums[1] = added_up(<const real*>buffers[1], n)
 
 
@@ -541,13 +543,13 @@ KERNELS = {
     "stream_stages": kernel(<void*>stream_stages[float], <void*>stream_stages[double], 5, 3),
 }
 
-# The reductions of the kernels that have one, and the stages.
-NORMS = {
-    "lamb": pointers(<void*>lamb_norms[float], <void*>lamb_norms[double]),
-    "lars": pointers(<void*>lars_norms[float], <void*>lars_norms[double]),
-    "stream_lamb": pointers(<void*>stream_lamb_norms[float], <void*>stream_lamb_norms[double]),
-    "stream_lars": pointers(<void*>stream_lars_norms[float], <void*>stream_lars_norms[double]),
-    "stream_stages": pointers(<void*>stream_stages_norms[float], <void*>stream_stages_norms[double]),
+# What kernels that need norms do before, and the stages.
+PREPARE = {
+    "lamb": pointers(<void*>lamb_prepare[float], <void*>lamb_prepare[double]),
+    "lars": pointers(<void*>lars_prepare[float], <void*>lars_prepare[double]),
+    "stream_lamb": pointers(<void*>stream_lamb_prepare[float], <void*>stream_lamb_prepare[double]),
+    "stream_lars": pointers(<void*>stream_lars_prepare[float], <void*>stream_lars_prepare[double]),
+    "stream_stages": pointers(<void*>stream_stages_prepare[float], <void*>stream_stages_prepare[double]),
 }
 STAGES = {
     "squares": pointers(<void*>squares[float], <void*>squares[double]),

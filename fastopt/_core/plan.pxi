@@ -15,15 +15,16 @@ cdef extern from "pool.hpp":
     double* scratch "fastopt::scratch<CHUNK_ELEMENTS>"() noexcept nogil
 
 cdef extern from "subnormals.h":
-    uint64_t fastopt_flush() noexcept nogil
-    void fastopt_restore(uint64_t) noexcept nogil
+    uint64_t fastopt_mode() noexcept nogil
+    void fastopt_set_mode(uint64_t) noexcept nogil
+    uint64_t fastopt_flushing(uint64_t) noexcept nogil
 
 ctypedef void (*Kernel)(void** buffers, const double* scalars, Py_ssize_t n) noexcept nogil
 ctypedef void (*Reduction)(void** buffers, const double* scalars, Py_ssize_t n, double* sums) noexcept nogil
 
 cdef extern from *:
     """
-    // Elements that a kernel gets at once.
+    // Elements that a kernel gets at once, and that threads take at once: a chunk, or small tensors that make one up.
     #define CHUNK_ELEMENTS 16384
     """
     enum:
@@ -32,8 +33,6 @@ cdef extern from *:
 cdef enum:
     MOST_BUFFERS = 5
     MOST_SCALARS = 16
-    # What threads take at once: many chunks, or many small tensors.
-    TASK_ELEMENTS = 16384
     # The bytes of a step's arrays for each thread that takes part. Fewer are done before a thread is awake.
     THREAD_BYTES = 2 << 20
 
@@ -42,15 +41,15 @@ cdef enum Stage:
     EXAMINE = 1  # sum the squares of gradients as they are given
     GATHER = 2  # add the gradients to the sums of those before
     MEASURE = 4  # sum the squares of the gradients that the rule will get
-    PREPARE = 8  # the reductions of kernels that have one
+    PREPARE = 8  # what kernels that need norms do before
     UPDATE = 16  # the kernels, and what comes after them
     SWAP = 32  # parameters with their averages
 
 cdef struct Tensor:
     void* buffers[MOST_BUFFERS]  # parameter, gradient for the kernel, state
     void* gradient  # as it is given; NULL for none
-    void* gathered  # the sum of gradients, or NULL
-    void* average  # of the parameter, or NULL
+    void* grad_sum  # or NULL
+    void* ema  # or NULL
     int count  # of buffers
     Py_ssize_t n
     Py_ssize_t group
@@ -58,50 +57,56 @@ cdef struct Tensor:
     Py_ssize_t chunks  # before this one, in the tensors before it
     bint active  # takes part in this step
     Kernel kernel
-    Reduction norms  # or NULL
-    double coefficient  # of their ratio
-    int slot  # of the ratio among the scalars
-    const double* scalars  # its own block, or that of an earlier tensor with the same numbers
-    double block[MOST_SCALARS]
-    int64_t t  # the step that the block is of
+    Reduction prepare  # or NULL
+    double trust_coefficient
+    int trust_slot  # of the ratio of norms among the scalars: the last
+    # Tensors of one group and step count have the same scalars: they stand in the `own_scalars` of the first of them
+    # alone, and the others point there. Only ratios of norms are each tensor's own.
+    const double* scalars
+    double own_scalars[MOST_SCALARS]
+    int64_t t  # the step that they are of
 
 
 cdef struct Task:
     Py_ssize_t first, last  # tensors
-    Py_ssize_t start, stop  # elements, of each of them
+    Py_ssize_t start  # of the chunk, where it is one tensor
 
 
 cdef struct Plan:
     Tensor* tensors
     Task* tasks
     double* sums  # two for each chunk
-    Py_ssize_t count, task_count
+    Py_ssize_t task_count
     # The stages for float32 and float64, and which of them are on.
     Reduction squares[2]
     Kernel gather[2]
     Kernel clip[2]
     Kernel average[2]
     Kernel swap[2]
-    bint gathers, clips, averages, zeroes, flushes
+    bint gathers, clips_value, averages, zeroes, flushes
+    double gather_scale
     double clip_scalars[2]
     double average_scalars[2]
     int stages  # of the pass
+    uint64_t mode  # of the arithmetic of the thread that steps
 
 
-cdef void do_chunk(Plan* plan, Tensor* tensor, Py_ssize_t start, Py_ssize_t n) noexcept nogil:
+cdef void do_chunk(Plan* plan, Tensor* tensor, Py_ssize_t start) noexcept nogil:
     cdef int j, stages = plan.stages, double_ = tensor.itemsize == 8
+    cdef Py_ssize_t n = min(tensor.n - start, <Py_ssize_t>CHUNK_ELEMENTS)
     cdef Py_ssize_t offset = start * tensor.itemsize, size = n * tensor.itemsize
     cdef double* sums = plan.sums + 2 * (tensor.chunks + start // CHUNK_ELEMENTS)
     cdef void* buffers[MOST_BUFFERS]
     cdef void* pair[2]
-    cdef void* gradient = NULL if tensor.gradient == NULL else <char*>tensor.gradient + offset
-    if stages & EXAMINE and gradient != NULL:
-        plan.squares[double_](&gradient, NULL, n, sums)
-    if stages & GATHER and gradient != NULL:
-        pair[0], pair[1] = <char*>tensor.gathered + offset, gradient
-        plan.gather[double_](pair, NULL, n)
+    cdef void* given = NULL if tensor.gradient == NULL else <char*>tensor.gradient + offset
+    cdef void* gradient  # that the rule is given: `given`, or the sum of gradients
+    if stages & EXAMINE and given != NULL:
+        plan.squares[double_](&given, NULL, n, sums)
+    if stages & GATHER and given != NULL:
+        pair[0], pair[1] = <char*>tensor.grad_sum + offset, given
+        plan.gather[double_](pair, &plan.gather_scale, n)
         if plan.zeroes:
-            memset(gradient, 0, size)
+            memset(given, 0, size)
     if not stages & (MEASURE | PREPARE | UPDATE | SWAP):
         return
     for j in range(tensor.count):
@@ -109,48 +114,48 @@ cdef void do_chunk(Plan* plan, Tensor* tensor, Py_ssize_t start, Py_ssize_t n) n
     gradient = buffers[1]
     if stages & MEASURE:
         plan.squares[double_](&gradient, NULL, n, sums)
-    if plan.clips and stages & (PREPARE | UPDATE):
+    if plan.clips_value and stages & (PREPARE | UPDATE):
         buffers[1] = scratch()
         pair[0], pair[1] = buffers[1], gradient
         plan.clip[double_](pair, plan.clip_scalars, n)
-    if stages & PREPARE and tensor.norms != NULL:
-        tensor.norms(buffers, tensor.scalars, n, sums)
+    if stages & PREPARE and tensor.prepare != NULL:
+        tensor.prepare(buffers, tensor.scalars, n, sums)
     if stages & UPDATE:
         tensor.kernel(buffers, tensor.scalars, n)
         if plan.averages:
-            pair[0], pair[1] = <char*>tensor.average + offset, buffers[0]
+            pair[0], pair[1] = <char*>tensor.ema + offset, buffers[0]
             plan.average[double_](pair, plan.average_scalars, n)
+        # A sum has to start again from zero, whatever becomes of the gradients.
         if plan.gathers or plan.zeroes:
             memset(gradient, 0, size)
     if stages & SWAP:
-        pair[0], pair[1] = <char*>tensor.average + offset, buffers[0]
+        pair[0], pair[1] = <char*>tensor.ema + offset, buffers[0]
         plan.swap[double_](pair, NULL, n)
 
 
 cdef void do_task(void* context, Py_ssize_t index) noexcept nogil:
     cdef Plan* plan = <Plan*>context
     cdef Task* task = &plan.tasks[index]
-    cdef Tensor* tensor
-    cdef Py_ssize_t i, start, stop
-    cdef uint64_t before = 0
-    if plan.flushes:
-        before = fastopt_flush()
+    cdef Py_ssize_t i
     for i in range(task.first, task.last):
-        tensor = &plan.tensors[i]
-        if not tensor.active:
-            continue
-        start, stop = task.start, min(task.stop, tensor.n)
-        while start < stop:
-            do_chunk(plan, tensor, start, min(stop - start, <Py_ssize_t>CHUNK_ELEMENTS))
-            start += CHUNK_ELEMENTS
-    if plan.flushes:
-        fastopt_restore(before)
+        if plan.tensors[i].active and task.start < plan.tensors[i].n:
+            do_chunk(plan, &plan.tensors[i], task.start)
+
+
+cdef void do_task_in_mode(void* context, Py_ssize_t index) noexcept nogil:
+    """In a helper: a thread has its mode from the one that made it, which need not be the one that it helps now."""
+    cdef uint64_t before = fastopt_mode()
+    fastopt_set_mode((<Plan*>context).mode)
+    do_task(context, index)
+    fastopt_set_mode(before)
 
 
 cdef void do_pass(Plan* plan, int stages, int threads) noexcept nogil:
     """Do these stages on every chunk of the active tensors."""
     plan.stages = stages
-    for_each(threads, plan.task_count, do_task, plan)
+    if threads > 1:
+        plan.mode = fastopt_mode()
+    for_each(threads, plan.task_count, do_task_in_mode if threads > 1 else do_task, plan)
 
 
 cdef double sum_of(Plan* plan, Tensor* tensor, int which) noexcept nogil:
@@ -164,25 +169,25 @@ cdef double sum_of(Plan* plan, Tensor* tensor, int which) noexcept nogil:
 
 cdef void set_trust(Plan* plan, Tensor* tensor) noexcept nogil:
     """Give a tensor scalars of its own, with the ratio of its norms among them."""
-    cdef double ratio = 1, of_p = sum_of(plan, tensor, 0), of_update = sum_of(plan, tensor, 1)
+    cdef double trust = 1, of_p = sum_of(plan, tensor, 0), of_update = sum_of(plan, tensor, 1)
     cdef int i
     if of_p != 0 and of_update != 0:
-        ratio = tensor.coefficient * sqrt(of_p) / sqrt(of_update)
-    if tensor.scalars != tensor.block:
-        for i in range(tensor.slot):
-            tensor.block[i] = tensor.scalars[i]
-        tensor.scalars = tensor.block
-    tensor.block[tensor.slot] = ratio
+        trust = tensor.trust_coefficient * sqrt(of_p) / sqrt(of_update)
+    if tensor.scalars != tensor.own_scalars:
+        for i in range(tensor.trust_slot):
+            tensor.own_scalars[i] = tensor.scalars[i]
+        tensor.scalars = tensor.own_scalars
+    tensor.own_scalars[tensor.trust_slot] = trust
 
 
 cdef Py_ssize_t cut(Tensor* tensors, Py_ssize_t count, Task* tasks) noexcept:
     """Cut the tensors into tasks and count those; without `tasks` only count."""
     cdef Py_ssize_t i, start, room = 0, made = 0
     for i in range(count):
-        if tensors[i].n > TASK_ELEMENTS:
-            for start in range(0, tensors[i].n, TASK_ELEMENTS):
+        if tensors[i].n > CHUNK_ELEMENTS:
+            for start in range(0, tensors[i].n, CHUNK_ELEMENTS):
                 if tasks != NULL:
-                    tasks[made] = Task(i, i + 1, start, start + TASK_ELEMENTS)
+                    tasks[made] = Task(i, i + 1, start)
                 made += 1
             room = 0
         elif made > 0 and tensors[i].n <= room:
@@ -191,7 +196,7 @@ cdef Py_ssize_t cut(Tensor* tensors, Py_ssize_t count, Task* tasks) noexcept:
             room -= tensors[i].n
         else:
             if tasks != NULL:
-                tasks[made] = Task(i, i + 1, 0, TASK_ELEMENTS)
+                tasks[made] = Task(i, i + 1, 0)
             made += 1
-            room = TASK_ELEMENTS - tensors[i].n
+            room = CHUNK_ELEMENTS - tensors[i].n
     return made

@@ -1,9 +1,9 @@
 // The threads that share a large step's work with the thread that calls it.
 //
 // There is one pool in a process, of threads that sleep until there is work, and one caller uses it at a time: a
-// second one that comes meanwhile does its work alone, as all cores are busy. Whoever joins takes pieces until none is
+// second one that comes meanwhile does its work alone, as all cores are busy. Whoever joins takes tasks until none is
 // left, so a helper that wakes late delays nobody. Not OpenMP: a forked child would hang in its first parallel loop,
-// and two OpenMP runtimes in one process are trouble. Not Python's threads: they need the GIL to start a piece.
+// and two OpenMP runtimes in one process are trouble. Not Python's threads: they need the GIL to start a task.
 
 #pragma once
 
@@ -11,8 +11,9 @@
 #include <chrono>
 #include <condition_variable>
 #include <cstddef>
+#include <exception>
 #include <mutex>
-#include <system_error>
+#include <new>
 #include <thread>
 
 #if !defined(_WIN32)
@@ -28,11 +29,11 @@ double* scratch() {
     return room;
 }
 
-using Work = void (*)(void* context, ptrdiff_t piece);
+using Work = void (*)(void* context, ptrdiff_t task);
 
 class Pool {
     // How long to look for what is about to happen before sleeping: within a step one pass follows the other at once,
-    // and a piece takes some microseconds. To be woken takes ten times as long as this costs in vain.
+    // and a task takes some microseconds. To be woken takes ten times as long as this costs in vain.
     static constexpr std::chrono::microseconds patience{10};
 
     std::mutex mutex;
@@ -54,8 +55,8 @@ class Pool {
         }
     }
 
-    void take_pieces() {
-        for (ptrdiff_t piece = next++; piece < count; piece = next++) work(context, piece);
+    void take_tasks() {
+        for (ptrdiff_t task = next++; task < count; task = next++) work(context, task);
     }
 
     void help() {
@@ -66,7 +67,7 @@ class Pool {
             ++working;
             const unsigned seen = posts;
             lock.unlock();
-            take_pieces();
+            take_tasks();
             if (--working == 0) {
                 // Under the lock, so that the caller cannot miss it between looking and sleeping.
                 lock.lock();
@@ -82,7 +83,7 @@ class Pool {
     void grow(int helpers) {
         try {
             for (; threads < helpers; ++threads) std::thread(&Pool::help, this).detach();
-        } catch (const std::system_error&) {
+        } catch (const std::exception&) {
         }
     }
 
@@ -95,27 +96,28 @@ class Pool {
     // old pool where it is.
     static void forget() { current() = nullptr; }
 
-    static Pool& get() {
+    // The pool, or nullptr where there is no memory for one.
+    static Pool* get() {
 #if !defined(_WIN32)
         static const int registered = pthread_atfork(nullptr, nullptr, forget);
         (void)registered;
 #endif
         Pool* pool = current();
         if (pool == nullptr) {
-            Pool* fresh = new Pool;
-            if (current().compare_exchange_strong(pool, fresh)) return *fresh;
+            Pool* fresh = new (std::nothrow) Pool;
+            if (current().compare_exchange_strong(pool, fresh)) return fresh;
             delete fresh;
         }
-        return *pool;
+        return pool;
     }
 
-    void run(int helpers, ptrdiff_t pieces, Work function, void* its) {
+    void run(int helpers, ptrdiff_t tasks, Work function, void* its) {
         {
             std::lock_guard<std::mutex> lock(mutex);
             if (!taken) {
                 grow(helpers);
                 taken = true;
-                work = function, context = its, count = pieces, next = 0;
+                work = function, context = its, count = tasks, next = 0;
                 wanted = helpers;
                 ++posts;
             } else {
@@ -123,13 +125,13 @@ class Pool {
             }
         }
         if (helpers == 0) {
-            for (ptrdiff_t piece = 0; piece < pieces; ++piece) function(its, piece);
+            for (ptrdiff_t task = 0; task < tasks; ++task) function(its, task);
             return;
         }
         for (int i = 0; i < helpers; ++i) posted.notify_one();
-        take_pieces();
+        take_tasks();
         {
-            // From now on nobody joins; those who have are in their last piece.
+            // From now on nobody joins; those who have are in their last task.
             std::lock_guard<std::mutex> lock(mutex);
             wanted = 0;
         }
@@ -140,13 +142,14 @@ class Pool {
     }
 
 public:
-    // Does `work(context, piece)` for each piece from 0 to count - 1, each in one of up to `threads` threads.
+    // Does `work(context, task)` for each task from 0 to count - 1, each in one of up to `threads` threads.
     static void for_each(int threads, ptrdiff_t count, Work work, void* context) noexcept {
-        if (threads <= 1 || count <= 1) {
-            for (ptrdiff_t piece = 0; piece < count; ++piece) work(context, piece);
-            return;
+        Pool* pool = threads > 1 && count > 1 ? get() : nullptr;
+        if (pool == nullptr) {
+            for (ptrdiff_t task = 0; task < count; ++task) work(context, task);
+        } else {
+            pool->run(static_cast<int>(threads < count ? threads : count) - 1, count, work, context);
         }
-        get().run(static_cast<int>(threads < count ? threads : count) - 1, count, work, context);
     }
 };
 
