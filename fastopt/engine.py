@@ -48,7 +48,7 @@ class Formula(NamedTuple):
 
     These are ``s, l2, keep``, then `scalars`: numbers, names of `STEP_SCALARS`, and functions of ``(t, lr)``. The
     corrections of the bias are ``c1, c2 = 1 - beta**t`` for the two of `corrected`. Where the kernel needs the ratio of
-    two norms, its last scalar stands for it, and `trust_coefficient` multiplies it.
+    two norms, the last scalar is the ratio's coefficient.
     """
 
     kernel: str
@@ -58,7 +58,6 @@ class Formula(NamedTuple):
     lr: float | Callable
     corrected: tuple
     scalars: tuple
-    trust_coefficient: float = 1.0
 
     def at(self, t, scale=1.0):
         """The kernel's scalars in step ``t``, of gradients times ``scale``."""
@@ -258,6 +257,8 @@ class Engine:
             scale = 1 / (self.calls + 1 if stages.accumulate > 1 else stages.loss_scale)
             scalars = self._scalars(active, scale) if updates else None
             gradients = self._admit(given, active)
+            # Plain views, because a subclass may do anything when it is written to.
+            zeroed = [np.asarray(g) for g in given if g is not None] if stages.zero_grads else []
             # Nothing has been written until here, and what follows only writes.
             with np.errstate(all="ignore"), Flushed() if stages.flush_subnormals else nullcontext():
                 finite = stages.nonfinite == "propagate" or all(np.isfinite(g).all() for g in gradients.values())
@@ -271,10 +272,8 @@ class Engine:
                 self.skipped_steps += 1
             else:
                 self.calls = 0 if updates else self.calls + 1
-            if stages.zero_grads:
-                for g in given:
-                    if g is not None:
-                        np.copyto(g, 0)
+            for g in zeroed:
+                g.fill(0)
 
     @contextmanager
     def swapped(self):
@@ -354,7 +353,7 @@ class Engine:
             values = [real(value) for value in (s, *others)]
             if group.prepare is not None:
                 x, y = map(reference.squares, group.prepare(p, g, *parameter.kernel_flats, *values))
-                values[-1] = real(group.formula.trust_coefficient * sqrt(x) / sqrt(y) if x != 0 and y != 0 else 1.0)
+                values[-1] = real(others[-1] * sqrt(x) / sqrt(y) if x != 0 and y != 0 else 1.0)
             group.kernel(p, g, *parameter.kernel_flats, *values)
             if stages.ema_decay is not None:
                 reference.average(parameter.state_flats[EMA], p, real(stages.ema_decay), real(1 - stages.ema_decay))

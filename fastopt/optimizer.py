@@ -381,7 +381,7 @@ class Optimizer:
             for group, loaded in zip(self._groups, loaded_options, strict=True):
                 group._assign(loaded)
             self._set_stages(stages)
-            self._set_counts(counts)
+            self._set_counts({"norm": -1.0, **counts})
             self._set_state(loaded_state)
 
     def _checked_state_dict(self, state_dict):
@@ -451,7 +451,7 @@ class Optimizer:
             )
             for parameter in self._parameters
         ]
-        return groups, {name: getattr(self._engine, name) for name in _STAGE_COUNTS}, state
+        return groups, {name: getattr(self._engine, name) for name in _CARRIED}, state
 
     def __setstate__(self, pickled):
         self.__dict__.update(pickled["kept"])
@@ -504,7 +504,7 @@ class Optimizer:
 
         if self._engine is not None:
             self._engine.retire()
-            for name in ("norm", *_STAGE_COUNTS):
+            for name in _CARRIED:
                 setattr(engine, name, getattr(self._engine, name))
         for parameter in parameters:
             parameter.counts = counts
@@ -529,10 +529,9 @@ class Optimizer:
         self._stages = stages
 
     def _set_counts(self, counts):
-        """Take over what another engine has counted."""
+        """Take over what another engine has measured and counted."""
         for name, value in counts.items():
             setattr(self._engine, name, value)
-        self._engine.norm = -1.0
 
     def _set_state(self, state):
         """Take over counts and flat state arrays that have been checked."""
@@ -544,6 +543,8 @@ class Optimizer:
 
 # What the engine counts for all parameters together.
 _STAGE_COUNTS = ("calls", "skipped_steps")
+# What outlives an engine.
+_CARRIED = ("norm", *_STAGE_COUNTS)
 
 
 def _count(label, value):

@@ -115,6 +115,7 @@ class Parameter:
                 )
         if _start(array) != _start(view):
             raise ValueError(f"{self.label}: its data was moved since it was given; make a new optimizer for it")
+        _check_aligned(self.label, array)
         if writeable:
             _check_writeable(self.label, array)
 

@@ -1,6 +1,6 @@
 """The NumPy twin of every kernel, written to be read.
 
-Each rule's function updates flat arrays in place: the parameter ``p`` and the rule's state, given the gradient ``g`` and
+A rule's function updates flat arrays in place: the parameter ``p`` and the rule's state, given the gradient ``g`` and
 the rule's scalars, which have the arrays' type. All other backends equal these functions to the last bit, because
 they do the same operations, each rounded once, in the same order.
 

@@ -598,7 +598,7 @@ class LAMB(Optimizer):
     def scalars(o):
         beta1, beta2 = o["betas"]
         decay = o["weight_decay"] if o["decoupled_weight_decay"] else 0.0
-        return ("lr", "1/c1", "1/c2", beta1, 1 - beta1, beta2, 1 - beta2, o["eps"], decay, TRUST)
+        return ("lr", "1/c1", "1/c2", beta1, 1 - beta1, beta2, 1 - beta2, o["eps"], decay, 1.0)
 
 
 class LARS(Optimizer):
@@ -659,17 +659,9 @@ class LARS(Optimizer):
     def kernel(o):
         return "lars"
 
-    @classmethod
-    def formula(cls, o):
-        return super().formula(o)._replace(trust_coefficient=o["trust_coefficient"])
-
     @staticmethod
     def scalars(o):
-        return ("lr", o["momentum"], TRUST)
-
-
-# What stands for the ratio of two norms among a kernel's scalars until the engine knows it.
-TRUST = 1.0
+        return ("lr", o["momentum"], o["trust_coefficient"])
 
 
 def arguments(names):

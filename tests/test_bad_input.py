@@ -332,6 +332,7 @@ def test_arrays_that_change_while_they_are_checked(backend):
         (fastopt.AdamW, {"lr": 1e30, "weight_decay": 1e30}),
         (fastopt.Adam, {"eps": 1e39}),
         (fastopt.Adam, {"lr": lambda t: 1e39}),
+        (fastopt.LARS, {"trust_coefficient": 1e39}),
     ],
 )
 def test_factors_that_the_dtype_cannot_hold(rule, options, backend):

@@ -493,6 +493,22 @@ def test_zero_grads_that_share_memory(backend):
     fastopt.SGD([np.ones(2), np.ones(2)], backend=backend).step([both[1], both[1]])
 
 
+def test_zero_grads_of_a_subclass(backend):
+    """Whatever it does when NumPy's functions meet it: nothing of it runs once something was written."""
+
+    class Stubborn(np.ndarray):
+        def __array_function__(self, *args):
+            raise TypeError
+
+        def fill(self, value):
+            raise TypeError
+
+    p, g = np.ones(3), np.ones(3).view(Stubborn)
+    fastopt.SGD(p, lr=1.0, zero_grads=True, backend=backend).step(g)
+    assert_same_bits(p, np.zeros(3))
+    assert_same_bits(g.view(np.ndarray), np.zeros(3))
+
+
 def test_zero_grads_needs_writeable(backend):
     g = np.ones(3)
     g.flags.writeable = False
@@ -686,7 +702,7 @@ def test_resumed_equals_uninterrupted(copied, backend):
         second = copied(first)
     outcome(second, gradients[5:])
     assert_same_optimizer(second, whole)
-    assert second.state_dict()["stages"] == whole.state_dict()["stages"]
+    assert second.grad_norm == whole.grad_norm
 
 
 @pytest.mark.parametrize(

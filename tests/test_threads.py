@@ -322,6 +322,26 @@ def test_fork(when):
     assert done.returncode == 0, done.stderr
 
 
+SIGNAL = """
+import os, signal
+import numpy as np
+import fastopt
+
+fastopt.set_num_threads(3)
+fastopt.SGD(np.ones(2_000_000)).step(np.ones(2_000_000))
+signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGTERM])
+os.kill(os.getpid(), signal.SIGTERM)
+assert signal.sigtimedwait([signal.SIGTERM], 30).si_signo == signal.SIGTERM
+"""
+
+
+@pytest.mark.skipif(not hasattr(signal, "sigtimedwait"), reason="not on this system")
+def test_helpers_take_no_signals():
+    """Those are for the threads that expect them. NumPy's own threads would take them, so they are off."""
+    done = python(SIGNAL, OPENBLAS_NUM_THREADS="1", OMP_NUM_THREADS="1")
+    assert done.returncode == 0, done.stderr
+
+
 def test_many_steps_in_four_threads(compiled):
     """100,000 steps of many optimizers, small and large, with and without stages; memory does not grow."""
     stages = {"clip_grad_norm": 1.0, "ema_decay": 0.9, "nonfinite": "skip"}

@@ -61,7 +61,7 @@ cdef class Group:
     cdef int buffers, count  # of state and other arrays, and of scalars
     cdef Py_ssize_t index
     cdef double largest  # that all of its parameters can hold
-    cdef double s, l2, decay, beta1, beta2, trust_coefficient
+    cdef double s, l2, decay, beta1, beta2
     cdef object lr
     cdef tuple scalars
     cdef Kind kinds[MOST_SCALARS]
@@ -76,7 +76,6 @@ cdef class Group:
         self.largest = DBL_MAX
         self.s, self.l2, self.decay = formula.s, formula.l2, formula.decay
         self.beta1, self.beta2 = formula.corrected
-        self.trust_coefficient = formula.trust_coefficient
         self.lr, self.scalars = formula.lr, formula.scalars
         if 3 + len(self.scalars) != self.count or self.count > MOST_SCALARS:
             raise ValueError(f"kernel {formula.kernel!r}: it takes other scalars than the rule gives")
@@ -282,7 +281,7 @@ cdef class Engine:
             if tensor.group == index:
                 tensor.kernel = group.kernels[tensor.itemsize == 8]
                 tensor.prepare = group.prepare[tensor.itemsize == 8]
-                tensor.trust_coefficient, tensor.trust_slot = group.trust_coefficient, group.count - 1
+                tensor.trust_slot = group.count - 1
             self.prepares = self.prepares or tensor.prepare != NULL
 
     def set_stages(self, stages):
@@ -341,7 +340,7 @@ cdef class Engine:
                 raise nonfinite_error(self.parameters, self.held)
             if self.copied is not None:
                 for g in self.copied:
-                    np.copyto(g, 0)
+                    g.fill(0)
         finally:
             self.let_go()
             self.claim.drop()
@@ -457,7 +456,8 @@ cdef class Engine:
                     self.held[i] = parameter.admit(given[i], self.memory, self.plan.zeroes)
         if self.plan.zeroes:
             check_apart(self.parameters, given)
-            self.copied = [g for g, held in zip(given, self.held) if g is not held]
+            # Plain views, because a subclass may do anything when it is written to.
+            self.copied = [np.asarray(g) for g, held in zip(given, self.held) if g is not held]
         return 0
 
     cdef bint fits(self, Py_ssize_t i) noexcept:

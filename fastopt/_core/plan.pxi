@@ -58,8 +58,7 @@ cdef struct Tensor:
     bint active  # takes part in this step
     Kernel kernel
     Reduction prepare  # or NULL
-    double trust_coefficient
-    int trust_slot  # of the ratio of norms among the scalars: the last
+    int trust_slot  # the place of the ratio of norms among the scalars, where its coefficient stands before
     # Tensors of one group and step count have the same scalars: they stand in the `own_scalars` of the first of them
     # alone, and the others point there. Only ratios of norms are each tensor's own.
     const double* scalars
@@ -172,7 +171,7 @@ cdef void set_trust(Plan* plan, Tensor* tensor) noexcept nogil:
     cdef double trust = 1, of_p = sum_of(plan, tensor, 0), of_update = sum_of(plan, tensor, 1)
     cdef int i
     if of_p != 0 and of_update != 0:
-        trust = tensor.trust_coefficient * sqrt(of_p) / sqrt(of_update)
+        trust = tensor.scalars[tensor.trust_slot] * sqrt(of_p) / sqrt(of_update)
     if tensor.scalars != tensor.own_scalars:
         for i in range(tensor.trust_slot):
             tensor.own_scalars[i] = tensor.scalars[i]

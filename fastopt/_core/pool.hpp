@@ -18,6 +18,7 @@
 
 #if !defined(_WIN32)
 #include <pthread.h>
+#include <signal.h>
 #endif
 
 namespace fastopt {
@@ -81,10 +82,20 @@ class Pool {
 
     // Makes threads as long as some are missing; where the system gives no more, those that there are have to do.
     void grow(int helpers) {
+        if (threads >= helpers) return;
+#if !defined(_WIN32)
+        // They begin with the signals blocked: those are for the threads that expect them.
+        sigset_t all, before;
+        sigfillset(&all);
+        pthread_sigmask(SIG_SETMASK, &all, &before);
+#endif
         try {
             for (; threads < helpers; ++threads) std::thread(&Pool::help, this).detach();
         } catch (const std::exception&) {
         }
+#if !defined(_WIN32)
+        pthread_sigmask(SIG_SETMASK, &before, nullptr);
+#endif
     }
 
     static std::atomic<Pool*>& current() {
