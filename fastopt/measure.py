@@ -13,7 +13,7 @@ from fastopt.rules import VARIANTS
 _SAMPLE_SECONDS = 100e-6
 
 
-def interleaved(functions, seconds=0.3, rounds=7):
+def interleaved(functions, seconds=0.3, rounds=7, sample=_SAMPLE_SECONDS, settle=0.0):
     """Times functions side by side.
 
     Parameters
@@ -23,6 +23,12 @@ def interleaved(functions, seconds=0.3, rounds=7):
         How long to go on, for all of them together.
     rounds : int
         How often each is timed at least.
+    sample : float
+        How long a sample lasts: as many calls as fit, one at least.
+    settle : float
+        Seconds to wait before each sample, and then to call the function once untimed: OpenMP's threads spin for some
+        milliseconds after their work, and would be in the way of the next function's. This thread keeps busy
+        meanwhile: after a sleep it may wake where another library's thread is.
 
     Returns
     -------
@@ -34,7 +40,7 @@ def interleaved(functions, seconds=0.3, rounds=7):
         function()
         start = perf_counter()
         function()
-        counts.append(max(1, int(_SAMPLE_SECONDS / (perf_counter() - start + 1e-9))))
+        counts.append(max(1, int(sample / (perf_counter() - start + 1e-9))))
     samples = [[] for _ in functions]
     timed = list(zip(functions, counts, samples, strict=True))
     collects = gc.isenabled()
@@ -45,6 +51,11 @@ def interleaved(functions, seconds=0.3, rounds=7):
             # Forwards and backwards in turn, so that what a function leaves in the caches falls to both neighbours.
             for function, count, times in timed[:: -1 if len(samples[0]) % 2 else 1]:
                 repeats = range(count)
+                if settle:
+                    start = perf_counter()
+                    while perf_counter() < start + settle:
+                        pass
+                    function()
                 start = perf_counter()
                 for _ in repeats:
                     function()

@@ -472,13 +472,15 @@ cdef class Engine:
 
     cdef bint gradient_fits(self, Py_ssize_t i, g) noexcept:
         cdef Tensor* tensor = &self.plan.tensors[i]
-        return (
-            cnp.PyArray_CheckExact(g)
-            and same_layout(
-                <cnp.ndarray>g, <cnp.ndarray>self.views[i], cnp.NPY_ARRAY_WRITEABLE if self.plan.zeroes else 0
-            )
-            and self.is_apart(<uintptr_t>cnp.PyArray_DATA(<cnp.ndarray>g), tensor.n * tensor.itemsize)
-        )
+        cdef cnp.ndarray view = <cnp.ndarray>self.views[i]
+        cdef int flags = cnp.NPY_ARRAY_WRITEABLE if self.plan.zeroes else 0
+        if not cnp.PyArray_CheckExact(g) or not same_layout(<cnp.ndarray>g, view, flags):
+            return False
+        if cnp.PyArray_DATA(<cnp.ndarray>g) != tensor.apart:
+            if not self.is_apart(<uintptr_t>cnp.PyArray_DATA(<cnp.ndarray>g), tensor.n * tensor.itemsize):
+                return False
+            tensor.apart = cnp.PyArray_DATA(<cnp.ndarray>g)
+        return True
 
     cdef bint is_apart(self, uintptr_t start, Py_ssize_t size) noexcept:
         """Whether the bytes touch no parameter and no state: the last block that begins before their end decides."""

@@ -48,6 +48,7 @@ cdef enum Stage:
 cdef struct Tensor:
     void* buffers[MOST_BUFFERS]  # parameter, gradient for the kernel, state
     void* gradient  # as it is given; NULL for none
+    void* apart  # a gradient that was found to share no memory with parameters and state: most often the next is there
     void* grad_sum  # or NULL
     void* ema  # or NULL
     int count  # of buffers

@@ -35,7 +35,7 @@ using Work = void (*)(void* context, ptrdiff_t task);
 class Pool {
     // How long to look for what is about to happen before sleeping: within a step one pass follows the other at once,
     // and a task takes some microseconds. To be woken takes ten times as long as this costs in vain.
-    static constexpr std::chrono::microseconds patience{10};
+    static constexpr std::chrono::microseconds patience{50};
 
     std::mutex mutex;
     std::condition_variable posted, finished;
