@@ -1,7 +1,7 @@
-"""Measures all tables of README.md and writes them into it: ``python bench/readme.py``, on a quiet machine.
+"""Measures all tables of README.md and draws its pictures: ``python bench/readme.py``, on a quiet machine.
 
 Each figure is the median over pairs of samples that were taken side by side, so that a busy machine slows both. The
-comparison with other libraries needs them: ``pip install -e ".[peers]"``.
+comparison with other libraries needs them: ``pip install -e ".[cli,peers]"``.
 """
 
 import argparse
@@ -14,6 +14,7 @@ import peers
 from steps import BASELINES, step_of
 
 import fastopt
+from fastopt.cli import cli
 from fastopt.measure import interleaved, ratio
 from fastopt.rules import VARIANTS
 
@@ -98,6 +99,7 @@ def main():
     argparse.ArgumentParser(description=__doc__).parse_args()
     replace("peers", peer_tables())
     replace("speedups", speedup_tables())
+    cli.main(["demo", "--output", str(peers.DOCS / "demo.png")])
 
 
 if __name__ == "__main__":

@@ -252,9 +252,9 @@ class Engine:
                 for parameter, g in zip(self._parameters, given, strict=True)
                 if g is not None or (updates and self._counts[1, parameter.index] > 0)
             ]
-            # Learning rates are the caller's code, which may do anything: so they come before the checks.
             # Sums are of gradients that have been divided by the loss scale already.
             scale = 1 / (self.calls + 1 if stages.accumulate > 1 else stages.loss_scale)
+            # Learning rates are the caller's code, which may do anything: so they come before the checks.
             scalars = self._scalars(active, scale) if updates else None
             gradients = self._admit(given, active)
             # Plain views, because a subclass may do anything when it is written to.

@@ -82,7 +82,8 @@ class Optimizer:
         Set the gradients to zero when they have been used. They must be writeable and share no memory.
     flush_subnormals : bool, default False
         Take numbers too small for full precision (in float32 below 1.2e-38) for zeros, in all arithmetic of the step.
-        For processors that are slow with them: averages of squared gradients get there when gradients vanish.
+        For processors that are slow with them: averages of squared gradients get there when gradients vanish. Only
+        with the compiled part of fastopt.
 
     Attributes
     ----------

@@ -33,8 +33,9 @@ double* scratch() {
 using Work = void (*)(void* context, ptrdiff_t task);
 
 class Pool {
-    // How long to look for what is about to happen before sleeping: within a step one pass follows the other at once,
-    // and a task takes some microseconds. To be woken takes ten times as long as this costs in vain.
+    // How long to look for what is about to happen before sleeping: a thread that is done waits some ten microseconds for
+    // the others' last chunks, and then the next pass, or the next step, may follow at once. Waking one up takes about as
+    // long, and on a virtual machine far longer.
     static constexpr std::chrono::microseconds patience{50};
 
     std::mutex mutex;
