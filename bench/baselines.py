@@ -81,6 +81,18 @@ def plain_adamw(p, g, m, v, t, scratch, lr=1e-3, weight_decay=1e-2):
     plain_adam(p, g, m, v, t, scratch, lr)
 
 
+def plain_lamb(p, g, m, v, t, scratch, lr=1e-3, beta1=0.9, beta2=0.999, eps=1e-6):
+    m[...] = beta1 * m + (1 - beta1) * g
+    v[...] = beta2 * v + (1 - beta2) * g**2
+    r = m / (1 - beta1**t) / (np.sqrt(v / (1 - beta2**t)) + eps)
+    p -= lr * np.linalg.norm(p) / np.linalg.norm(r) * r
+
+
+def plain_lars(p, g, b, t, scratch, lr=1.0, mu=0.9, trust=1e-3):
+    b[...] = mu * b + lr * trust * np.linalg.norm(p) / np.linalg.norm(g) * g
+    p -= b
+
+
 def average(mean, decay, x, scratch):
     """mean = decay*mean + (1-decay)*x"""
     mean *= decay
@@ -209,6 +221,22 @@ def careful_adamw(p, g, m, v, t, scratch, lr=1e-3, weight_decay=1e-2):
 
 
 # By the names of fastopt.rules.VARIANTS.
+def careful_lamb(p, g, m, v, t, scratch, lr=1e-3, beta1=0.9, beta2=0.999, eps=1e-6):
+    average(m, beta1, g, scratch[0])
+    average_square(v, beta2, g, scratch[0])
+    np.divide(v, 1 - beta2**t, out=scratch[1])
+    over_root(m, scratch[1], eps, scratch[0])
+    # The norms take the bias of m with them.
+    descend(p, lr * np.linalg.norm(p) / np.linalg.norm(scratch[0]), scratch[0], scratch[0])
+
+
+def careful_lars(p, g, b, t, scratch, lr=1.0, mu=0.9, trust=1e-3):
+    b *= mu
+    np.multiply(g, lr * trust * np.linalg.norm(p) / np.linalg.norm(g), out=scratch[0])
+    b += scratch[0]
+    p -= b
+
+
 PLAIN = {
     "SGD": plain_sgd,
     "Momentum": plain_momentum,
@@ -222,6 +250,8 @@ PLAIN = {
     "Adam": plain_adam,
     "AMSGrad": plain_amsgrad,
     "AdamW": plain_adamw,
+    "LAMB": plain_lamb,
+    "LARS": plain_lars,
 }
 CAREFUL = {
     "SGD": careful_sgd,
@@ -236,4 +266,6 @@ CAREFUL = {
     "Adam": careful_adam,
     "AMSGrad": careful_amsgrad,
     "AdamW": careful_adamw,
+    "LAMB": careful_lamb,
+    "LARS": careful_lars,
 }
