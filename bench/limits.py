@@ -9,7 +9,7 @@ import argparse
 import numpy as np
 
 import fastopt
-from fastopt.measure import Stream, compare, interleaved, problem, ratio
+from fastopt.measure import Stream, interleaved, problem, ratio
 from fastopt.rules import VARIANTS
 
 ELEMENTS = 16_000_000
@@ -17,20 +17,34 @@ SECONDS = 4.0
 DTYPES = ("float32", "float64")
 
 
+def pair(make, stream, dtype):
+    """The steps of an optimizer and of a streaming loop, each on arrays of its own."""
+    p, g = problem(ELEMENTS, dtype)
+    opt = make(p)
+    opt.bind(g)
+    q, h = problem(ELEMENTS, dtype)
+    limit = stream(opt, q)
+    limit.bind(h)
+    return opt.step, limit.step
+
+
 def rules(name):
     """A rule's speed as a share of the limit, for each dtype."""
-    return {dtype: compare(name, ELEMENTS, np.dtype(dtype), seconds=SECONDS)["of_limit"] for dtype in DTYPES}
+    rule, options = VARIANTS[name]
+    shares = {}
+    for dtype in DTYPES:
+        mine, limit = interleaved(pair(lambda p: rule(p, **options), Stream.like, np.dtype(dtype)), SECONDS)
+        shares[dtype] = ratio(limit, mine)
+    return shares
 
 
 def stages(dtype):
     """The time of clipping by norm, decoupled decay, update, averaging and zeroing, in times of the limit's."""
-    p, g = problem(ELEMENTS, dtype)
-    opt = fastopt.AdamW(p, clip_grad_norm=1.0, ema_decay=0.999, zero_grads=True)
-    opt.bind(g)
-    q, h = problem(ELEMENTS, dtype)
-    stream = Stream(q, "stream_stages")
-    stream.bind(h)
-    return ratio(*interleaved([opt.step, stream.step], SECONDS))
+
+    def make(p):
+        return fastopt.AdamW(p, clip_grad_norm=1.0, ema_decay=0.999, zero_grads=True)
+
+    return ratio(*interleaved(pair(make, lambda opt, q: Stream(q, "stream_stages"), dtype), SECONDS))
 
 
 def subnormals(flush):
