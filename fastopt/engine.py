@@ -24,8 +24,8 @@ except ImportError:  # a pure NumPy install
     CAN_FLUSH, Flushed = False, None
 
 BUSY = (
-    "this optimizer is in the middle of a step or a change, in another thread or further up this call; "
-    "while its averages are swapped in, too, it neither steps nor changes"
+    "this optimizer is in the middle of a step or a change, in another thread or further up this call, or within "
+    "`with opt.swap_averaged()`, while its averages are swapped in; let that end first"
 )
 
 # What `step` gets in the gradients' place when the bound ones are meant.

@@ -3,6 +3,7 @@
 import inspect
 from collections import Counter
 from collections.abc import Mapping
+from difflib import get_close_matches
 from numbers import Integral
 
 import numpy as np
@@ -142,6 +143,10 @@ class Optimizer:
     def __setattr__(self, name, value):
         if name in self.__dict__.get("_defaults", ()):
             raise AttributeError(f"{name}: options are set in a group, as in opt.param_groups[0][{name!r}] = ...")
+        # A rule of one's own may have attributes of its own, but not what must be a slip.
+        public = not name.startswith("_") and not hasattr(type(self), name)
+        if public and get_close_matches(name, Stages._fields, cutoff=0.8):
+            raise AttributeError(f"{name}: there is no such option{nearest(name, Stages._fields)}")
         super().__setattr__(name, value)
 
     # What a rule is

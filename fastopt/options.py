@@ -61,10 +61,11 @@ def bound(name, value):
 
 def scale(name, value):
     """A positive factor."""
-    value = number(name, value)
+    if not isinstance(value, Real) or isinstance(value, bool):
+        raise TypeError(f"{name}: expected a number, found {value!r}")
     if not _SMALLEST <= value <= 1 / _SMALLEST:
         raise ValueError(f"{name}: {value!r} was given; it must be positive, from 2**-126 to 2**126")
-    return value
+    return float(value)
 
 
 def count(name, value):

@@ -650,7 +650,7 @@ def test_flush_where_it_is_not_possible(backend, monkeypatch):
         ({"clip_grad_norm": "1"}, TypeError, "clip_grad_norm: expected a number or None, found '1'"),
         ({"clip_grad_value": -1}, ValueError, "clip_grad_value: -1.0 was given"),
         ({"clip_grad_value": 1e-60}, ValueError, "clip_grad_value: 1e-60 was given; it must be positive, from"),
-        ({"loss_scale": 0}, ValueError, "loss_scale: 0.0 was given; it must be positive"),
+        ({"loss_scale": 0}, ValueError, "loss_scale: 0 was given; it must be positive"),
         ({"loss_scale": 1e-300}, ValueError, "loss_scale: 1e-300 was given"),
         ({"loss_scale": None}, TypeError, "loss_scale: expected a number"),
         ({"nonfinite": "ignore"}, ValueError, "nonfinite: 'ignore' was given; it must be one of 'propagate'"),
@@ -680,6 +680,13 @@ def test_options_that_need_arrays(change, backend):
         setattr(opt, name, value)
     with pytest.raises(ValueError, match=r"state_dict\['stages'\]: they need other state arrays"):
         opt.load_state_dict(fastopt.SGD(np.ones(2), **change, backend=backend).state_dict())
+
+
+def test_misspelt_attribute(backend):
+    opt = fastopt.SGD(np.ones(2), backend=backend)
+    with pytest.raises(AttributeError, match="loss_scal: there is no such option; did you mean 'loss_scale'"):
+        opt.loss_scal = 2.0
+    opt.mine = 1
 
 
 def test_not_an_option_of_a_group(backend):
