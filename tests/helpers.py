@@ -1,5 +1,12 @@
 """What several tests use."""
 
+import gc
+import itertools
+import os
+import signal
+import subprocess
+import sys
+
 import numpy as np
 
 
@@ -38,3 +45,48 @@ def placed(values, start):
     first = (-room.ctypes.data % 64) // values.itemsize + start
     room[first : first + len(values)] = values
     return room[first : first + len(values)]
+
+
+def python(code, *arguments, **environment):
+    """Run code in a new process, away from any source folder and with a time limit: what hangs fails."""
+    return subprocess.run(
+        [sys.executable, "-I", "-c", code, *arguments],
+        env=os.environ | environment,
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+
+
+class Interrupt(Exception):
+    """What a signal raises, as that of Ctrl-C does."""
+
+
+def interrupted(call, delay, times=None):
+    """Call over and over, so many times or for ever, and have a signal raise after the delay: whether it did.
+
+    No garbage is collected meanwhile: what collectors call, such as a function of Hypothesis, cannot pass on what is
+    raised in it.
+    """
+    armed = True
+
+    def interrupt(*_):
+        if armed:
+            raise Interrupt
+
+    previous = signal.signal(signal.SIGALRM, interrupt)
+    gc.disable()
+    try:
+        try:
+            signal.setitimer(signal.ITIMER_REAL, delay)
+            for _ in itertools.count() if times is None else range(times):
+                call()
+            armed = False
+        except Interrupt:
+            return True
+    finally:
+        armed = False
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, previous)
+        gc.enable()
+    return False

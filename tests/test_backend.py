@@ -1,26 +1,11 @@
 """The choice of a backend, at import and by hand, with and without compiled kernels."""
 
-import os
-import subprocess
-import sys
-
 import numpy as np
 import pytest
+from helpers import python
 
 import fastopt
 from fastopt import backend as backends
-
-
-def run(code, **environment):
-    """Run Python in a process of its own, away from any source folder."""
-    environment = {**{k: v for k, v in os.environ.items() if k != "FASTOPT_BACKEND"}, **environment}
-    return subprocess.run(
-        [sys.executable, "-I", "-c", code],
-        env=environment,
-        capture_output=True,
-        text=True,
-        timeout=60,
-    )
 
 
 def test_backends_are_listed_best_first():
@@ -33,19 +18,20 @@ def test_backends_are_listed_best_first():
 
 def test_environment_forces_a_backend(backend):
     code = "import fastopt, numpy as np; print(fastopt.SGD(np.ones(2)).backend)"
-    done = run(code, FASTOPT_BACKEND=backend)
+    done = python(code, FASTOPT_BACKEND=backend)
     assert done.stdout.strip() == backend, done.stderr
     code = "import fastopt, numpy as np; print(fastopt.SGD(np.ones(2), backend='numpy').backend)"
-    assert run(code, FASTOPT_BACKEND=backend).stdout.strip() == "numpy"
+    assert python(code, FASTOPT_BACKEND=backend).stdout.strip() == "numpy"
 
 
 def test_default_is_the_best():
-    done = run("import fastopt, numpy as np; print(fastopt.SGD(np.ones(2)).backend == fastopt.backends()[0])")
+    code = "import fastopt, numpy as np; print(fastopt.SGD(np.ones(2)).backend == fastopt.backends()[0])"
+    done = python(code, FASTOPT_BACKEND="")
     assert done.stdout.strip() == "True", done.stderr
 
 
 def test_environment_that_cannot_be_met():
-    done = run("import fastopt", FASTOPT_BACKEND="sse9")
+    done = python("import fastopt", FASTOPT_BACKEND="sse9")
     assert done.returncode != 0
     assert "FASTOPT_BACKEND: there is no backend 'sse9'" in done.stderr
 
@@ -78,12 +64,12 @@ print(fastopt.backends(), p)
 
 
 def test_without_extensions():
-    done = run(WITHOUT_EXTENSIONS)
+    done = python(WITHOUT_EXTENSIONS, FASTOPT_BACKEND="")
     assert done.stdout.strip() == "['numpy'] [0.5 0.5]", done.stderr
     assert done.stderr.count("RuntimeWarning: fastopt was installed without its compiled kernels") == 1
-    meant = run(WITHOUT_EXTENSIONS, FASTOPT_BACKEND="numpy")
+    meant = python(WITHOUT_EXTENSIONS, FASTOPT_BACKEND="numpy")
     assert (meant.stdout, meant.stderr) == (done.stdout, "")
-    forced = run(WITHOUT_EXTENSIONS, FASTOPT_BACKEND="baseline")
+    forced = python(WITHOUT_EXTENSIONS, FASTOPT_BACKEND="baseline")
     assert "FASTOPT_BACKEND: 'baseline' is not available here; there are numpy" in forced.stderr
 
 
@@ -93,5 +79,5 @@ import sys, fastopt
 loaded = {name.partition(".")[0] for name in sys.modules}
 print(sorted(loaded & {"click", "rich", "matplotlib", "sklearn", "scipy", "hypothesis", "Cython"}))
 """
-    done = run(code)
+    done = python(code)
     assert done.stdout.strip() == "[]", done.stderr

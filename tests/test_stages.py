@@ -3,14 +3,12 @@
 import copy
 import pickle
 import signal
-import subprocess
-import sys
 from functools import cache
 
 import hypothesis.extra.numpy as hnp
 import numpy as np
 import pytest
-from helpers import assert_same_bits, assert_same_optimizer, awkward
+from helpers import assert_same_bits, assert_same_optimizer, awkward, interrupted, python
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -425,32 +423,15 @@ def test_interrupted_swap(compiled):
     opt = fastopt.SGD(p, lr=1.0, ema_decay=0.5, backend=compiled)
     opt.step(np.ones_like(p))
 
-    class Interrupt(Exception):
-        pass
+    def swap():
+        with opt.swap_averaged():
+            pass
 
-    def interrupt(*_):
-        if armed:
-            raise Interrupt
-
-    interrupts, armed = 0, False
-    previous = signal.signal(signal.SIGALRM, interrupt)
-    try:
-        for k in range(300):
-            try:
-                armed = True
-                signal.setitimer(signal.ITIMER_REAL, 20e-6 + 2e-6 * k)
-                for _ in range(50):
-                    with opt.swap_averaged():
-                        pass
-                armed = False
-            except Interrupt:
-                armed = False
-                interrupts += 1
-            assert p[0] == p[-1] == -1.0
-            assert opt.averaged[0][0] == opt.averaged[0][-1] == -0.5
-    finally:
-        signal.setitimer(signal.ITIMER_REAL, 0)
-        signal.signal(signal.SIGALRM, previous)
+    interrupts = 0
+    for k in range(300):
+        interrupts += interrupted(swap, 20e-6 + 2e-6 * k, times=50)
+        assert p[0] == p[-1] == -1.0
+        assert opt.averaged[0][0] == opt.averaged[0][-1] == -0.5
     assert interrupts > 10
     opt.step(np.ones_like(p))
 
@@ -625,7 +606,7 @@ for flush in (True, False):
 @pytest.mark.skipif(not CAN_FLUSH, reason="the processor's switch is in the compiled part")
 def test_threads_made_while_flushing():
     """A thread has its mode from the one that makes it: in a new process, that of the flushing step."""
-    done = subprocess.run([sys.executable, "-c", FLUSH_FIRST], capture_output=True, text=True, timeout=120)
+    done = python(FLUSH_FIRST)
     assert done.returncode == 0, done.stderr
 
 

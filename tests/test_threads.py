@@ -3,15 +3,13 @@
 import gc
 import os
 import signal
-import subprocess
-import sys
 import threading
 import time
 from pathlib import Path
 
 import numpy as np
 import pytest
-from helpers import assert_same_bits, assert_same_optimizer
+from helpers import assert_same_bits, assert_same_optimizer, interrupted, python
 
 import fastopt
 from fastopt import threads
@@ -89,31 +87,10 @@ def test_interrupts_leave_no_claim(call, backend):
     """A signal's exception, such as that of Ctrl-C, may strike anywhere: the next step works all the same."""
     opt = fastopt.SGD(np.ones(2), backend=backend)
 
-    class Interrupt(Exception):
-        pass
-
-    def interrupt(*_):
-        if armed:
-            raise Interrupt
-
-    previous = signal.signal(signal.SIGALRM, interrupt)
-    armed, interrupts = False, 0
-    try:
-        end = time.monotonic() + 0.5
-        while time.monotonic() < end:
-            try:
-                armed = True
-                signal.setitimer(signal.ITIMER_REAL, 20e-6 + 1e-6 * (interrupts % 50))
-                # Not for ever: Python itself swallows an exception in some places, such as a finalizer.
-                for _ in range(500):
-                    call(opt)
-                armed = False
-            except Interrupt:
-                armed = False
-                interrupts += 1
-    finally:
-        signal.setitimer(signal.ITIMER_REAL, 0)
-        signal.signal(signal.SIGALRM, previous)
+    interrupts, end = 0, time.monotonic() + 0.5
+    while time.monotonic() < end:
+        # Not for ever: Python itself swallows an exception in some places, such as a finalizer.
+        interrupts += interrupted(lambda: call(opt), 20e-6 + 1e-6 * (interrupts % 50), times=500)
     assert interrupts > 10
     opt.step([np.ones(2)])
 
@@ -231,17 +208,6 @@ def test_bad_num_threads(n, error):
     assert fastopt.get_num_threads() == before
 
 
-def python(code, **environment):
-    """A new process, with a time limit: what hangs fails."""
-    return subprocess.run(
-        [sys.executable, "-c", code],
-        env=os.environ | environment,
-        capture_output=True,
-        text=True,
-        timeout=120,
-    )
-
-
 def test_number_from_the_environment():
     code = "import fastopt; print(fastopt.get_num_threads())"
     assert python(code, FASTOPT_NUM_THREADS="5").stdout == "5\n"
@@ -318,7 +284,7 @@ assert os.read(here, 1000) == mine
 @pytest.mark.parametrize("when", ["unused", "used"])
 def test_fork(when):
     """Before and after threads were used, a step in the child and one in the parent: both finish, and are equal."""
-    done = python(FORK.replace("sys.argv[1]", repr(when)))
+    done = python(FORK, when)
     assert done.returncode == 0, done.stderr
 
 
@@ -415,25 +381,7 @@ def test_interrupted_large_step_is_whole(compiled):
     p = np.zeros(4_000_000)
     opt = fastopt.SGD(p, lr=1.0, backend=compiled, clip_grad_norm=np.inf)
 
-    class Interrupt(Exception):
-        pass
-
-    def interrupt(*_):
-        raise Interrupt
-
-    g, steps, interrupts = np.ones_like(p), 0, 0
-    previous = signal.signal(signal.SIGALRM, interrupt)
-    try:
-        for k in range(20):
-            try:
-                signal.setitimer(signal.ITIMER_REAL, 1e-3 + 1e-4 * k)
-                while True:
-                    opt.step(g)
-            except Interrupt:
-                interrupts += 1
-            steps = opt.state[0]["step"]
-            assert_same_bits(p, np.full_like(p, -steps))
-    finally:
-        signal.setitimer(signal.ITIMER_REAL, 0)
-        signal.signal(signal.SIGALRM, previous)
-    assert interrupts == 20
+    g = np.ones_like(p)
+    for k in range(20):
+        assert interrupted(lambda: opt.step(g), 1e-3 + 1e-4 * k)
+        assert_same_bits(p, np.full_like(p, -opt.state[0]["step"]))
