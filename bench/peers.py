@@ -148,7 +148,7 @@ def scikit_learn(parameters, gradients):
 def numba_loop(parameters, gradients):
     import numba
 
-    @numba.njit(fastmath=False)
+    @numba.njit
     def adam(p, g, m, v, a, b):
         for i in range(p.size):
             m[i] = np.float32(BETA1) * m[i] + np.float32(1 - BETA1) * g[i]
@@ -156,9 +156,9 @@ def numba_loop(parameters, gradients):
             p[i] -= a * m[i] / (np.sqrt(v[i] * b) + np.float32(EPS))
 
     flat = [
-        (p.reshape(-1), g.reshape(-1), np.zeros(p.size, p.dtype)) for p, g in zip(parameters, gradients, strict=True)
+        (p.reshape(-1), g.reshape(-1), np.zeros(p.size, p.dtype), np.zeros(p.size, p.dtype))
+        for p, g in zip(parameters, gradients, strict=True)
     ]
-    flat = [(*arrays, np.zeros_like(arrays[0])) for arrays in flat]
     t = 0
 
     def step():
@@ -259,9 +259,15 @@ def measure_with(threads):
     return json.loads(done.stdout.splitlines()[-1])
 
 
+def markdown(header, rows):
+    """A table, its first column of names."""
+    lines = [header, ["---", *["--:"] * (len(header) - 1)], *rows]
+    return "".join(f"| {' | '.join(line)} |\n" for line in lines)
+
+
 def table(rows):
     """Microseconds, and in brackets how many times as long as fastopt; bold where another library wins."""
-    lines = [["library", *rows], ["---", *["--:"] * len(rows)]]
+    lines = []
     for name in PEERS:
         cells = []
         for row in rows.values():
@@ -276,7 +282,7 @@ def table(rows):
                 text if name == "fastopt" else f"**{text} ({times:.2f})**" if wins else f"{text} ({times:.3g})"
             )
         lines.append([name, *cells])
-    return "".join(f"| {' | '.join(line)} |\n" for line in lines)
+    return markdown(["library", *rows], lines)
 
 
 def draw(results, path):

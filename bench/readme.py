@@ -39,11 +39,6 @@ def speedups(name, n, how=None, dtype=np.float32):
     return [ratio(samples, fast) for samples in slow]
 
 
-def table(header, rows):
-    lines = [header, ["---", *["--:"] * (len(header) - 1)], *rows]
-    return "".join(f"| {' | '.join(line)} |\n" for line in lines)
-
-
 def cells(name, how=None, dtype=np.float32):
     """A cell for each size: times plain / times careful, and the places where fastopt loses in bold."""
     for n in SIZES:
@@ -67,9 +62,9 @@ def speedup_tables():
         f"{processor()}, {fastopt.get_num_threads()} threads, Python {platform.python_version()}, NumPy "
         f"{np.__version__}. Each cell: times faster than the plain NumPy expression / than the careful one. Bold is "
         f"slower.\n\n"
-        + table(["float32, elements", *sizes, "of limit", "float64"], rules)
+        + peers.markdown(["float32, elements", *sizes, "of limit", "float64"], rules)
         + "\n"
-        + table(["backends, elements", *sizes], backends)
+        + peers.markdown(["backends, elements", *sizes], backends)
         + f"\nClipping by norm, decoupled decay, Adam, averaging and zeroing together take, on 16 million elements and "
         f"in times of a streaming loop that reads and writes what they need once, {stages}. Subnormal averages make a "
         f"step in cache {limits.subnormals(False):.1f} times slower, and with `flush_subnormals` "

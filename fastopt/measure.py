@@ -6,7 +6,9 @@ from time import perf_counter
 
 import numpy as np
 
+from fastopt.backend import get_backend
 from fastopt.optimizer import Optimizer
+from fastopt.reference import PREPARE
 from fastopt.rules import VARIANTS
 
 # Long enough for the clock, short enough that a disturbance spoils few samples.
@@ -89,14 +91,13 @@ class Stream(Optimizer):
     def like(cls, opt, params):
         """With the traffic of an optimizer."""
         kernel = opt.param_groups[0].formula.kernel
-        own = kernel in ("lamb", "lars")
-        return cls(params, f"stream_{kernel}" if own else f"stream{len(opt.state[0]) - 1}", backend=opt.backend)
+        own = f"stream_{kernel}" if kernel in PREPARE else f"stream{len(opt.state[0]) - 1}"
+        return cls(params, own, backend=opt.backend)
 
     @staticmethod
     def states(o):
-        arrays = {"stream_lamb": 2, "stream_lars": 1, "stream_stages": 3}
-        kernel = o["kernel"]
-        return {f"x{i}": 0.0 for i in range(arrays[kernel] if kernel in arrays else int(kernel[-1]))}
+        _, _, buffers, _ = get_backend("baseline").kernels.KERNELS[o["kernel"]]
+        return {f"x{i}": 0.0 for i in range(buffers - 2)}  # the others are the parameter and its gradient
 
     @staticmethod
     def kernel(o):

@@ -14,14 +14,19 @@ def nearest(name, known):
     return f"; did you mean {matches[0]!r}?" if matches else f"; there are {', '.join(known)}"
 
 
+def _real(name, value, expected="a number", whose=""):
+    """A number as a float; one that is too large for that is infinite."""
+    if not isinstance(value, Real) or isinstance(value, bool):
+        raise TypeError(f"{name}: expected {expected}, found {value!r}{whose}")
+    try:
+        return float(value)
+    except OverflowError:
+        return math.inf
+
+
 def number(name, value, *, below=None, whose=""):
     """A finite number that is not negative, as a float; smaller than `below` where that is given."""
-    if not isinstance(value, Real) or isinstance(value, bool):
-        raise TypeError(f"{name}: expected a number, found {value!r}{whose}")
-    try:
-        value = float(value)
-    except OverflowError:
-        value = math.inf
+    value = _real(name, value, whose=whose)
     if not (math.isfinite(value) and value >= 0 and (below is None or value < below)):
         allowed = "finite and not negative" if below is None else f"in [0, {below})"
         raise ValueError(f"{name}: {value!r} was given{whose}; it must be {allowed}")
@@ -48,12 +53,7 @@ _SMALLEST = 2.0**-126
 
 def bound(name, value):
     """What something must not exceed: a positive number; infinity changes nothing."""
-    if not isinstance(value, Real) or isinstance(value, bool):
-        raise TypeError(f"{name}: expected a number or None, found {value!r}")
-    try:
-        value = float(value)
-    except OverflowError:
-        value = math.inf
+    value = _real(name, value, "a number or None")
     if not value >= _SMALLEST:
         raise ValueError(f"{name}: {value!r} was given; it must be positive, from 2**-126")
     return value
@@ -61,11 +61,10 @@ def bound(name, value):
 
 def scale(name, value):
     """A positive factor."""
-    if not isinstance(value, Real) or isinstance(value, bool):
-        raise TypeError(f"{name}: expected a number, found {value!r}")
-    if not _SMALLEST <= value <= 1 / _SMALLEST:
+    factor = _real(name, value)
+    if not _SMALLEST <= factor <= 1 / _SMALLEST:
         raise ValueError(f"{name}: {value!r} was given; it must be positive, from 2**-126 to 2**126")
-    return float(value)
+    return factor
 
 
 def count(name, value):

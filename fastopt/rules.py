@@ -585,9 +585,7 @@ class LAMB(Optimizer):
     def kernel(o):
         return "lamb"
 
-    @staticmethod
-    def corrected(o):
-        return o["betas"] if o["bias_correction"] else (0.0, 0.0)
+    corrected = staticmethod(Adam.corrected)
 
     @classmethod
     def formula(cls, o):

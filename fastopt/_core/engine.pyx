@@ -237,12 +237,11 @@ cdef class Engine:
             tensor.chunks = chunks
             chunks += (tensor.n + CHUNK_ELEMENTS - 1) // CHUNK_ELEMENTS
             self.order[i] = i
-        self.plan.task_count = cut(self.plan.tensors, self.count, NULL)
-        self.plan.tasks = <Task*>PyMem_Calloc(self.plan.task_count, sizeof(Task))
+        self.plan.tasks = <Task*>PyMem_Calloc(self.count + chunks, sizeof(Task))
         self.plan.sums = <double*>PyMem_Calloc(2 * chunks, sizeof(double))
         if self.plan.tasks == NULL or self.plan.sums == NULL:
             raise MemoryError
-        cut(self.plan.tensors, self.count, self.plan.tasks)
+        self.plan.task_count = cut(self.plan.tensors, self.count, self.plan.tasks)
         unpack(kernels.STAGES["squares"], <void**>self.plan.squares)
         unpack(kernels.STAGES["gather"], <void**>self.plan.gather)
         unpack(kernels.STAGES["clip"], <void**>self.plan.clip)
@@ -518,8 +517,8 @@ cdef class Engine:
         return 0 if self.held[i] is None else <uintptr_t>cnp.PyArray_DATA(<cnp.ndarray>self.held[i])
 
     cdef int threads_for(self, Py_ssize_t size) noexcept nogil:
-        """How many threads pay for work on this many bytes."""
-        return 1 if size < 2 * THREAD_BYTES else <int>min(<Py_ssize_t>threads, size // THREAD_BYTES)
+        """How many threads pay for work on this many bytes; below 2 there is no work for helpers."""
+        return <int>min(<Py_ssize_t>threads, size // THREAD_BYTES)
 
     cdef bint run(self, bint updates, int threads_used) noexcept nogil:
         """All that a step does once it is checked. Whether the gradients were found fit for an update."""

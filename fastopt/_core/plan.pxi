@@ -181,22 +181,19 @@ cdef void set_trust(Plan* plan, Tensor* tensor) noexcept nogil:
 
 
 cdef Py_ssize_t cut(Tensor* tensors, Py_ssize_t count, Task* tasks) noexcept:
-    """Cut the tensors into tasks and count those; without `tasks` only count."""
+    """Cut the tensors into tasks, and count those; there is room for one a tensor and one a chunk."""
     cdef Py_ssize_t i, start, room = 0, made = 0
     for i in range(count):
         if tensors[i].n > CHUNK_ELEMENTS:
             for start in range(0, tensors[i].n, CHUNK_ELEMENTS):
-                if tasks != NULL:
-                    tasks[made] = Task(i, i + 1, start)
+                tasks[made] = Task(i, i + 1, start)
                 made += 1
             room = 0
         elif made > 0 and tensors[i].n <= room:
-            if tasks != NULL:
-                tasks[made - 1].last = i + 1
+            tasks[made - 1].last = i + 1
             room -= tensors[i].n
         else:
-            if tasks != NULL:
-                tasks[made] = Task(i, i + 1, 0)
+            tasks[made] = Task(i, i + 1, 0)
             made += 1
             room = CHUNK_ELEMENTS - tensors[i].n
     return made

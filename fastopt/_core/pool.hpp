@@ -123,22 +123,16 @@ class Pool {
         return pool;
     }
 
-    void run(int helpers, ptrdiff_t tasks, Work function, void* its) {
+    // Whether it has been done: not while another caller has the pool.
+    bool run(int helpers, ptrdiff_t tasks, Work function, void* its) {
         {
             std::lock_guard<std::mutex> lock(mutex);
-            if (!taken) {
-                grow(helpers);
-                taken = true;
-                work = function, context = its, count = tasks, next = 0;
-                wanted = helpers;
-                ++posts;
-            } else {
-                helpers = 0;
-            }
-        }
-        if (helpers == 0) {
-            for (ptrdiff_t task = 0; task < tasks; ++task) function(its, task);
-            return;
+            if (taken) return false;
+            grow(helpers);
+            taken = true;
+            work = function, context = its, count = tasks, next = 0;
+            wanted = helpers;
+            ++posts;
         }
         for (int i = 0; i < helpers; ++i) posted.notify_one();
         take_tasks();
@@ -151,17 +145,16 @@ class Pool {
         std::unique_lock<std::mutex> lock(mutex);
         while (working != 0) finished.wait(lock);
         taken = false;
+        return true;
     }
 
 public:
     // Does `work(context, task)` for each task from 0 to count - 1, each in one of up to `threads` threads.
     static void for_each(int threads, ptrdiff_t count, Work work, void* context) noexcept {
         Pool* pool = threads > 1 && count > 1 ? get() : nullptr;
-        if (pool == nullptr) {
-            for (ptrdiff_t task = 0; task < count; ++task) work(context, task);
-        } else {
-            pool->run(static_cast<int>(threads < count ? threads : count) - 1, count, work, context);
-        }
+        const int helpers = static_cast<int>(threads < count ? threads : count) - 1;
+        if (pool != nullptr && pool->run(helpers, count, work, context)) return;
+        for (ptrdiff_t task = 0; task < count; ++task) work(context, task);
     }
 };
 
