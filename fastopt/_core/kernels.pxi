@@ -25,7 +25,6 @@ ctypedef fused real:
 
 cdef enum:
     LANES = 32  # a power of two
-    BLOCK = 512  # elements, rows of so many: what reductions that compute first keep meanwhile
 
 
 cdef inline real root(real x) noexcept nogil:
@@ -230,12 +229,14 @@ cdef void amsgrad(real** buffers, const double* scalars, Py_ssize_t n) noexcept 
 # and sum the squares of the parameter and of its update. The kernel gets the ratio of these norms as its last scalar,
 # `trust`.
 
+cdef inline double square(real x) noexcept nogil:
+    return <double>x * <double>x
+
+
 cdef inline void add_row(const real *restrict x, double *restrict lanes, Py_ssize_t n) noexcept nogil:
     cdef Py_ssize_t i
-    cdef double y
     for i in range(n):
-        y = x[i]
-        lanes[i] = lanes[i] + y * y
+        lanes[i] = lanes[i] + square(x[i])
 
 
 cdef inline void add_squares(const real* x, double* lanes, Py_ssize_t n) noexcept nogil:
@@ -270,34 +271,41 @@ cdef inline real lamb_update(real p, real m, real v, real a, real b, real eps, r
     return a * m / (root(v * b) + eps) + decay * p
 
 
-cdef void lamb_prepare(real** buffers, const double* scalars, Py_ssize_t n, double* sums) noexcept nogil:
-    cdef const real *restrict p
-    cdef const real *restrict g
-    cdef real *restrict m
-    cdef real *restrict v
+cdef inline void lamb_row(
+    const real *restrict p, const real *restrict g, real *restrict m, real *restrict v,
+    double *restrict of_p, double *restrict of_update, const double* scalars, Py_ssize_t n
+) noexcept nogil:
     cdef real s = <real>scalars[0], l2 = <real>scalars[1]
     cdef real a = <real>scalars[4], b = <real>scalars[5]
     cdef real beta1 = <real>scalars[6], beta1_rest = <real>scalars[7]
     cdef real beta2 = <real>scalars[8], beta2_rest = <real>scalars[9]
     cdef real eps = <real>scalars[10], decay = <real>scalars[11]
     cdef real d
-    cdef real update[BLOCK]
+    cdef real update[LANES]
+    cdef Py_ssize_t i
+    for i in range(n):
+        d = s * g[i] + l2 * p[i]
+        m[i] = beta1 * m[i] + beta1_rest * d
+        v[i] = beta2 * v[i] + beta2_rest * d * d
+        update[i] = lamb_update(p[i], m[i], v[i], a, b, eps, decay)
+    add_row(p, of_p, n)
+    add_row(<const real*>update, of_update, n)
+
+
+cdef void lamb_prepare(real** buffers, const double* scalars, Py_ssize_t n, double* sums) noexcept nogil:
     cdef double of_p[LANES]
     cdef double of_update[LANES]
-    cdef Py_ssize_t i, size, start = 0
+    cdef Py_ssize_t start = 0
     cdef Py_ssize_t width = clear(of_p, n)
     clear(of_update, n)
-    while start < n:
-        size = min(n - start, <Py_ssize_t>BLOCK)
-        p, g, m, v = buffers[0] + start, buffers[1] + start, buffers[2] + start, buffers[3] + start
-        for i in range(size):
-            d = s * g[i] + l2 * p[i]
-            m[i] = beta1 * m[i] + beta1_rest * d
-            v[i] = beta2 * v[i] + beta2_rest * d * d
-            update[i] = lamb_update(p[i], m[i], v[i], a, b, eps, decay)
-        add_squares(p, of_p, size)
-        add_squares(<const real*>update, of_update, size)
-        start += BLOCK
+    while start + LANES <= n:
+        lamb_row(
+            buffers[0] + start, buffers[1] + start, buffers[2] + start, buffers[3] + start, of_p, of_update, scalars, LANES
+        )
+        start += LANES
+    lamb_row(
+        buffers[0] + start, buffers[1] + start, buffers[2] + start, buffers[3] + start, of_p, of_update, scalars, n - start
+    )
     sums[0] = total(of_p, width)
     sums[1] = total(of_update, width)
 
@@ -314,24 +322,27 @@ cdef void lamb(real** buffers, const double* scalars, Py_ssize_t n) noexcept nog
         p[i] = keep * p[i] - lr * trust * lamb_update(p[i], m[i], v[i], a, b, eps, decay)
 
 
+cdef inline void lars_row(
+    const real *restrict p, const real *restrict g, double *restrict of_p, double *restrict of_d, real s, real l2,
+    Py_ssize_t n
+) noexcept nogil:
+    cdef Py_ssize_t i
+    for i in range(n):
+        of_p[i] = of_p[i] + square(p[i])
+        of_d[i] = of_d[i] + square(s * g[i] + l2 * p[i])
+
+
 cdef void lars_prepare(real** buffers, const double* scalars, Py_ssize_t n, double* sums) noexcept nogil:
-    cdef const real *restrict p
-    cdef const real *restrict g
     cdef real s = <real>scalars[0], l2 = <real>scalars[1]
-    cdef real d[BLOCK]
     cdef double of_p[LANES]
     cdef double of_d[LANES]
-    cdef Py_ssize_t i, size, start = 0
+    cdef Py_ssize_t start = 0
     cdef Py_ssize_t width = clear(of_p, n)
     clear(of_d, n)
-    while start < n:
-        size = min(n - start, <Py_ssize_t>BLOCK)
-        p, g = buffers[0] + start, buffers[1] + start
-        for i in range(size):
-            d[i] = s * g[i] + l2 * p[i]
-        add_squares(p, of_p, size)
-        add_squares(<const real*>d, of_d, size)
-        start += BLOCK
+    while start + LANES <= n:
+        lars_row(<const real*>buffers[0] + start, <const real*>buffers[1] + start, of_p, of_d, s, l2, LANES)
+        start += LANES
+    lars_row(<const real*>buffers[0] + start, <const real*>buffers[1] + start, of_p, of_d, s, l2, n - start)
     sums[0] = total(of_p, width)
     sums[1] = total(of_d, width)
 
@@ -458,6 +469,9 @@ cdef inline real added_up(const real* x, Py_ssize_t n) noexcept nogil:
         for i in range(LANES):
             lanes[i] = lanes[i] + x[start + i]
         start += LANES
+    # All lanes count: a compiler does not read what only goes into others.
+    for i in range(1, LANES):
+        lanes[0] = lanes[0] + lanes[i]
     return lanes[0]
 
 
