@@ -7,10 +7,12 @@
 
 #pragma once
 
+#include <algorithm>
 #include <atomic>
 #include <chrono>
 #include <condition_variable>
 #include <cstddef>
+#include <deque>
 #include <exception>
 #include <mutex>
 #include <new>
@@ -47,8 +49,14 @@ class Pool {
 
     Work work = nullptr;
     void* context = nullptr;
-    ptrdiff_t count = 0;
-    std::atomic<ptrdiff_t> next{0};
+
+    // The tasks from `next` until `end`. The first share is the caller's, then each helper has its own.
+    struct Share {
+        std::atomic<ptrdiff_t> next{0};
+        ptrdiff_t end = 0;
+    };
+    std::deque<Share> shares;
+    int parties = 0;
 
     template <class Condition>
     static void look_for(Condition condition) {
@@ -57,19 +65,22 @@ class Pool {
         }
     }
 
-    void take_tasks() {
-        for (ptrdiff_t task = next++; task < count; task = next++) work(context, task);
+    // Its own share first, from what is in its core's cache since the last time; then what others have left.
+    void take_tasks(int party) {
+        for (int i = 0; i < parties; ++i) {
+            Share& share = shares[(party + i) % parties];
+            for (ptrdiff_t task = share.next++; task < share.end; task = share.next++) work(context, task);
+        }
     }
 
-    void help() {
+    void help(int party, unsigned seen) {
         std::unique_lock<std::mutex> lock(mutex);
         while (true) {
-            while (wanted == 0) posted.wait(lock);
-            --wanted;
+            while (posts == seen || party > wanted) posted.wait(lock);
             ++working;
-            const unsigned seen = posts;
+            seen = posts;
             lock.unlock();
-            take_tasks();
+            take_tasks(party);
             if (--working == 0) {
                 // Under the lock, so that the caller cannot miss it between looking and sleeping.
                 lock.lock();
@@ -91,7 +102,8 @@ class Pool {
         pthread_sigmask(SIG_SETMASK, &all, &before);
 #endif
         try {
-            for (; threads < helpers; ++threads) std::thread(&Pool::help, this).detach();
+            while (shares.size() <= static_cast<size_t>(helpers)) shares.emplace_back();
+            for (; threads < helpers; ++threads) std::thread(&Pool::help, this, threads + 1, posts.load()).detach();
         } catch (const std::exception&) {
         }
 #if !defined(_WIN32)
@@ -123,19 +135,26 @@ class Pool {
         return pool;
     }
 
-    // Whether it has been done: not while another caller has the pool.
+    // Whether it has been done: not while another caller has the pool, nor without any thread.
     bool run(int helpers, ptrdiff_t tasks, Work function, void* its) {
         {
             std::lock_guard<std::mutex> lock(mutex);
             if (taken) return false;
             grow(helpers);
+            helpers = std::min(helpers, threads);
+            if (helpers == 0) return false;
             taken = true;
-            work = function, context = its, count = tasks, next = 0;
+            work = function, context = its;
+            parties = helpers + 1;
+            for (int i = 0; i < parties; ++i) {
+                shares[i].next = tasks * i / parties;
+                shares[i].end = tasks * (i + 1) / parties;
+            }
             wanted = helpers;
             ++posts;
         }
-        for (int i = 0; i < helpers; ++i) posted.notify_one();
-        take_tasks();
+        posted.notify_all();
+        take_tasks(0);
         {
             // From now on nobody joins; those who have are in their last task.
             std::lock_guard<std::mutex> lock(mutex);
