@@ -4,6 +4,7 @@ from collections.abc import Mapping, MutableMapping
 
 from fastopt.engine import idle
 from fastopt.options import nearest
+from fastopt.stages import Stages
 
 
 class ParamGroup(MutableMapping):
@@ -100,5 +101,7 @@ def known(given, options, rule):
     """The given options, if all of them are among a rule's; else an error that names the first that is not."""
     for name in given:
         if name not in options:
-            raise ValueError(f"{rule.__name__}: unknown option {name!r}{nearest(name, options)}")
+            stage = "; it is a stage, which is an option of the optimizer and the same for all its groups"
+            hint = stage if name in Stages._fields else nearest(name, options)
+            raise ValueError(f"{rule.__name__}: unknown option {name!r}{hint}")
     return given

@@ -393,25 +393,25 @@ class Optimizer:
     def _checked_state_dict(self, state_dict):
         """The options of each group, those of the stages, and the counts and flat copies of all state."""
         state, groups, stages = _entries("state_dict", state_dict, ("state", "param_groups", "stages"))
-        if not isinstance(groups, list | tuple) or len(groups) != len(self._groups):
-            raise ValueError(f"state_dict['param_groups']: expected a list of {len(self._groups)} groups")
+        _check_length("state_dict['param_groups']", groups, len(self._groups), "groups")
         loaded_options, keys = [], []
         for index, (mine, loaded) in enumerate(zip(self._groups, groups, strict=True)):
             label = f"state_dict['param_groups'][{index}]"
             loaded = dict(zip(mine, _entries(label, loaded, mine), strict=True))
             members = loaded.pop("params")
-            if not isinstance(members, list | tuple) or len(members) != len(mine["params"]):
-                raise ValueError(f"{label}['params']: expected a list of {len(mine['params'])} parameters")
+            _check_length(f"{label}['params']", members, len(mine["params"]), "parameters")
             if not all(isinstance(key, Integral) and not isinstance(key, bool) for key in members):
-                raise TypeError(f"{label}['params']: expected the integers under which 'state' has their entries")
+                raise TypeError(
+                    f"{label}['params']: expected the integers under which 'state' has their entries, found {members!r}"
+                )
             keys += members
             if "param_names" in mine:
                 names = loaded.pop("param_names")
                 if not isinstance(names, list | tuple) or list(names) != list(mine["param_names"]):
-                    raise ValueError(f"{label}['param_names']: expected {list(mine['param_names'])!r}")
+                    expected = list(mine["param_names"])
+                    raise ValueError(f"{label}['param_names']: expected {expected!r}, found {names!r}")
             loaded_options.append(self.checked(loaded))
-            if list(self.states(loaded_options[-1])) != list(self.states(mine)):
-                raise ValueError(f"{label}: its options need other state arrays than this optimizer has")
+            _check_arrays(f"{label}: its options", self.states(loaded_options[-1]), self.states(mine))
         for key, count in Counter(keys).items():
             if count > 1:
                 raise ValueError(f"state_dict['param_groups']: {key} stands for more than one parameter")
@@ -419,8 +419,7 @@ class Optimizer:
         stages = dict(zip(names, _entries("state_dict['stages']", stages, names), strict=True))
         counts = {name: _count(f"state_dict['stages'][{name!r}]", stages.pop(name)) for name in _STAGE_COUNTS}
         stages = self._stages.changed(**stages)
-        if stages.arrays.keys() != self._stages.arrays.keys():
-            raise ValueError("state_dict['stages']: they need other state arrays than this optimizer has")
+        _check_arrays("state_dict['stages']: they", stages.arrays, self._stages.arrays)
         check_stages(stages)
         if counts["calls"] and stages.accumulate == 1:
             raise ValueError(f"state_dict['stages']['calls']: without accumulate it is 0, found {counts['calls']}")
@@ -551,6 +550,7 @@ class Optimizer:
 _STAGE_COUNTS = ("calls", "skipped_steps")
 # What outlives an engine.
 _CARRIED = ("norm", *_STAGE_COUNTS)
+_SAME = "make the optimizer as the saved one was made"
 
 
 def _count(label, value):
@@ -559,6 +559,18 @@ def _count(label, value):
     if not 0 <= value < 2**62:
         raise ValueError(f"{label}: {value} was given; it must be in [0, 2**62)")
     return int(value)
+
+
+def _check_length(label, value, length, what):
+    found = len(value) if isinstance(value, list | tuple) else type(value).__name__
+    if found != length:
+        raise ValueError(f"{label}: expected a list of {length} {what}, found {found}; {_SAME}")
+
+
+def _check_arrays(label, needed, present):
+    needed, present = list(needed), list(present)
+    if needed != present:
+        raise ValueError(f"{label} need other state arrays than this optimizer has: {needed}, not {present}; {_SAME}")
 
 
 def _check_names(parameters):

@@ -671,7 +671,7 @@ def test_misspelt_attribute(backend):
 
 
 def test_not_an_option_of_a_group(backend):
-    with pytest.raises(ValueError, match="unknown option 'clip_grad_norm'"):
+    with pytest.raises(ValueError, match="unknown option 'clip_grad_norm'; it is a stage"):
         fastopt.SGD([{"params": np.ones(2), "clip_grad_norm": 1.0}], backend=backend)
 
 
