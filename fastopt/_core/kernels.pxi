@@ -469,7 +469,7 @@ cdef inline real added_up(const real* x, Py_ssize_t n) noexcept nogil:
         for i in range(LANES):
             lanes[i] = lanes[i] + x[start + i]
         start += LANES
-    # All lanes count: a compiler does not read what only goes into others.
+    # All lanes count: what went into the others alone would not even be read.
     for i in range(1, LANES):
         lanes[0] = lanes[0] + lanes[i]
     return lanes[0]
