@@ -1,9 +1,9 @@
 """Adam's step in fastopt and in other libraries, side by side: ``python bench/peers.py``.
 
-Prints a table for each number of threads, and writes docs/peers.json and docs/peers.png. Each library that is missing
-is named, and left out; ``pip install -e ".[peers]"`` installs them all. Each ratio is the median over pairs of samples
-that were taken one after the other, in one process; each number of threads has a process of its own, because some
-libraries take theirs from the environment, once.
+Prints a table for each number of threads, and writes peers.json and peers.png. Each library that is missing is named,
+and left out; ``pip install -e ".[peers]"`` installs them all. Each ratio is the median over pairs of samples of the
+same round, in one process; each number of threads has a process of its own, because some libraries take theirs from the
+environment, once.
 """
 
 import argparse
@@ -21,7 +21,6 @@ import numpy as np
 import fastopt
 from fastopt.measure import Stream, interleaved, ratio
 
-DOCS = Path(__file__).resolve().parent.parent / "docs"
 THREADS = (1, 2)
 SECONDS = 8.0  # for each case, all libraries together
 # A pause before each sample, so that no library's threads are in the way of the next one's; and enough calls in each
@@ -49,7 +48,7 @@ def fastopt_step(parameters, gradients):
 def fastopt_bound(parameters, gradients):
     opt = fastopt.Adam(parameters)
     opt.bind(gradients)
-    return opt.step, parameters
+    return lambda: opt.step(), parameters  # a call of a method in a loop, as the one above
 
 
 def plain_numpy(parameters, gradients):
@@ -202,7 +201,7 @@ def problem(shapes):
 
 
 def steps_of(shapes):
-    """The step of each library that is here, after two of them have been found to do the same."""
+    """The step of each library that is here, once its first two are found equal to those of fastopt, which is first."""
     steps = {}
     for name, make in PEERS.items():
         parameters, gradients = problem(shapes)
@@ -241,11 +240,10 @@ def measure():
 
 
 def measure_with(threads):
-    """The same in a process of its own, in which everyone uses so many threads."""
+    """The same in a process of its own, in which all libraries that use several threads use so many."""
     environment = os.environ | {
         "OMP_NUM_THREADS": str(threads),
         "FASTOPT_NUM_THREADS": str(threads),
-        "NUMBA_NUM_THREADS": str(threads),
         "XLA_FLAGS": f"--xla_cpu_multi_thread_eigen={str(threads > 1).lower()}",
         "DS_ACCELERATOR": "cpu",
     }
@@ -268,7 +266,7 @@ def markdown(header, rows):
 def table(rows):
     """Microseconds, and in brackets how many times as long as fastopt; bold where another library wins."""
     lines = []
-    for name in PEERS:
+    for name in (name for name in PEERS if any(name in row for row in rows.values())):
         cells = []
         for row in rows.values():
             if name not in row:
@@ -277,7 +275,7 @@ def table(rows):
             microseconds = row[name]["seconds"] * 1e6
             text = f"{microseconds:,.0f}" if microseconds >= 100 else f"{microseconds:.3g}"
             times = row[name]["ratio"]
-            wins = times < 1 and not name.startswith(("fastopt", "memory"))
+            wins = times < 0.995 and not name.startswith(("fastopt", "memory"))
             cells.append(
                 text if name == "fastopt" else f"**{text} ({times:.2f})**" if wins else f"{text} ({times:.3g})"
             )
@@ -295,6 +293,8 @@ def draw(results, path):
     for panel, (threads, rows) in zip(panels, results.items(), strict=True):
         for index, name in enumerate(PEERS):
             points = [(n, rows[case][name]["seconds"] * 1e6) for n, case in sizes.items() if name in rows[case]]
+            if not points:
+                continue
             ours = name.startswith("fastopt")
             style = {"color": f"C{index % 10}", "linewidth": 2.5 if ours else 1.2, "marker": "o", "markersize": 3}
             if name == "memory limit":
@@ -310,21 +310,23 @@ def draw(results, path):
     figure.savefig(path, dpi=110)
 
 
-def measure_all():
-    """The rows for each number of threads; the JSON and the picture of them in docs/."""
+def measure_all(folder):
+    """The rows for each number of threads; the JSON and the picture of them into a folder."""
     results = {str(threads): measure_with(threads) for threads in THREADS}
-    (DOCS / "peers.json").write_text(json.dumps(results, indent=1) + "\n")
-    draw(results, DOCS / "peers.png")
+    (folder / "peers.json").write_text(json.dumps(results, indent=1) + "\n")
+    draw(results, folder / "peers.png")
     return results
 
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--here", action="store_true", help="measure in this process, and print JSON")
-    if parser.parse_args().here:
+    parser.add_argument("--output", type=Path, default=Path(), help="the folder for the JSON and the picture")
+    arguments = parser.parse_args()
+    if arguments.here:
         print(json.dumps(measure()))
         return
-    for threads, rows in measure_all().items():
+    for threads, rows in measure_all(arguments.output).items():
         print(f"\nthreads: {threads}\n\n{table(rows)}")
 
 

@@ -1,11 +1,12 @@
 """Measures all tables of README.md and draws its pictures: ``python bench/readme.py``, on a quiet machine.
 
-Each figure is the median over pairs of samples that were taken side by side, so that a busy machine slows both. The
-comparison with other libraries needs them: ``pip install -e ".[cli,peers]"``.
+Each ratio is the median over pairs of samples of the same round, so that a busy machine slows both. The comparison with
+other libraries needs them: ``pip install -e ".[cli,peers]"``.
 """
 
 import argparse
 import platform
+from importlib.util import find_spec
 from pathlib import Path
 
 import limits
@@ -18,7 +19,9 @@ from fastopt.cli import cli
 from fastopt.measure import interleaved, ratio
 from fastopt.rules import VARIANTS
 
-README = Path(__file__).resolve().parent.parent / "README.md"
+ROOT = Path(__file__).resolve().parent.parent
+README, DOCS = ROOT / "README.md", ROOT / "docs"
+LIBRARIES = ("torch", "deepspeed", "jax", "optax", "thinc", "sklearn", "numba", "matplotlib")
 BEGIN, END = "<!-- {}: made by bench/readme.py -->\n", "<!-- end of {} -->"
 SIZES = (100, 10_000, 1_000_000, 16_000_000)
 SECONDS = 1.5
@@ -62,22 +65,19 @@ def speedup_tables():
         f"{processor()}, {fastopt.get_num_threads()} threads, Python {platform.python_version()}, NumPy "
         f"{np.__version__}. Each cell: times faster than the plain NumPy expression / than the careful one. Bold is "
         f"slower.\n\n"
-        + peers.markdown(["float32, elements", *sizes, "of limit", "float64"], rules)
+        + peers.markdown(["float32, elements", *sizes, "of limit, float32", "float64"], rules)
         + "\n"
         + peers.markdown(["backends, elements", *sizes], backends)
         + f"\nClipping by norm, decoupled decay, Adam, averaging and zeroing together take, on 16 million elements and "
-        f"in times of a streaming loop that reads and writes what they need once, {stages}. Subnormal averages make a "
-        f"step in cache {limits.subnormals(False):.1f} times slower, and with `flush_subnormals` "
-        f"{limits.subnormals(True):.1f}.\n"
+        f"in times of a streaming loop that reads the gradient and then reads and writes everything, {stages}. "
+        f"Subnormal averages make a step in cache {limits.subnormals(False):.1f} times slower, and with "
+        f"`flush_subnormals` {limits.subnormals(True):.1f}.\n"
     )
 
 
 def peer_tables():
     """The other libraries, with the picture and the JSON in docs/."""
-    results = peers.measure_all()
-    missing = set(peers.PEERS).difference(*(row for rows in results.values() for row in rows.values()))
-    if missing:
-        raise SystemExit(f"not installed: {', '.join(sorted(missing))}; they are in the extra [peers]")
+    results = peers.measure_all(DOCS)
     return "\n".join(f"Threads: {threads}.\n\n{peers.table(rows)}" for threads, rows in results.items())
 
 
@@ -85,16 +85,18 @@ def replace(name, text):
     """Put a text between the README's marks of this name."""
     readme = README.read_text(encoding="utf-8")
     begin, end = BEGIN.format(name), END.format(name)
-    before, _, rest = readme.partition(begin)
-    _, _, after = rest.partition(end)
-    README.write_text(f"{before}{begin}{text}{end}{after}", encoding="utf-8")
+    start = readme.index(begin) + len(begin)
+    README.write_text(readme[:start] + text + readme[readme.index(end, start) :], encoding="utf-8")
 
 
 def main():
     argparse.ArgumentParser(description=__doc__).parse_args()
+    missing = [name for name in LIBRARIES if find_spec(name) is None]
+    if missing:
+        raise SystemExit(f"not installed: {', '.join(missing)}; they are in the extra [peers]")
     replace("peers", peer_tables())
     replace("speedups", speedup_tables())
-    cli.main(["demo", "--output", str(peers.DOCS / "demo.png")])
+    cli.main(["demo", "--output", str(DOCS / "demo.png")])
 
 
 if __name__ == "__main__":

@@ -10,14 +10,14 @@ array([[0.75, 0.75, 0.75],
        [0.75, 0.75, 0.75]])
 """
 
-from importlib.metadata import version
+from importlib.metadata import version as _version
 
 from fastopt.backend import backends
 from fastopt.optimizer import Optimizer
 from fastopt.rules import LAMB, LARS, SGD, Adadelta, Adagrad, Adam, AdamW, RMSprop
 from fastopt.threads import get_num_threads, num_threads, set_num_threads
 
-__version__ = version("fastopt")
+__version__ = _version("fastopt")
 __all__ = [
     "LAMB",
     "LARS",

@@ -68,17 +68,17 @@ def interleaved(functions, seconds=0.3, rounds=7, sample=_SAMPLE_SECONDS, settle
     return samples
 
 
-def ratio(slow, fast):
-    """How many times faster the second is: the median over pairs of samples that were taken side by side."""
-    return median(s / f for s, f in zip(slow, fast, strict=True))
+def ratio(times, base):
+    """How many times as long as the second the first takes: the median over pairs of samples of the same round."""
+    return median(t / b for t, b in zip(times, base, strict=True))
 
 
 class Stream(Optimizer):
     """No rule, but the memory traffic of one: of a kernel that is called ``stream...``, and next to no arithmetic.
 
-    ``stream0`` to ``stream3`` read and write the parameter and as many state arrays. ``stream_lamb`` and
-    ``stream_lars`` have the two passes of these rules. ``stream_stages`` has those of Adam with clipping by norm,
-    averaging and zeroing around it.
+    ``stream0`` to ``stream3`` read the gradient, and read and write the parameter and so many state arrays.
+    ``stream_lamb`` and ``stream_lars`` have the two passes of these rules. ``stream_stages`` has those of Adam with
+    clipping by norm, averaging and zeroing around it.
     """
 
     checks = {"kernel": lambda name, value: value}
@@ -118,8 +118,8 @@ def bytes_moved(opt):
     """The bytes that a step has to read and to write: all arrays read, all but the gradient written."""
     p, kernel = opt.param_groups[0]["params"][0], opt.param_groups[0].formula.kernel
     arrays = 1 + len(opt.state[0])  # "step" stands for the gradient
-    passes = {"lamb": 10, "lars": 7}  # two of them: arrays that both need count twice
-    return passes.get(kernel, 2 * arrays - 1) * p.nbytes
+    transfers = {"lamb": 4 + 2 + 3 + 1, "lars": 2 + 3 + 2}  # what each of two passes reads and writes
+    return transfers.get(kernel, 2 * arrays - 1) * p.nbytes
 
 
 def compare(name, n, dtype=np.float32, backend=None, seconds=0.3):

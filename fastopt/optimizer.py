@@ -54,9 +54,9 @@ class Optimizer:
     that is the rule's own, and `states`, `kernel`, `scalars`, `corrected` and `check` say the rest, each given the
     options ``o`` of a group.
 
-    What surrounds a rule are stages: options of every optimizer, the same for all groups. They act in this order, and
-    can be set as attributes, as in ``opt.loss_scale = 1024``; what needs state arrays of its own (`ema_decay`, and
-    `accumulate` above 1) has to be on or off from the beginning.
+    What surrounds a rule are stages: options of every optimizer, the same for all groups. They act in this order, the
+    last one throughout, and can be set as attributes, as in ``opt.loss_scale = 1024``; what needs state arrays of its
+    own (`ema_decay`, and `accumulate` above 1) has to be on or off from the beginning.
 
     Parameters
     ----------
@@ -84,7 +84,7 @@ class Optimizer:
     flush_subnormals : bool, default False
         Take numbers too small for full precision (in float32 below 1.2e-38) for zeros, in all arithmetic of the step.
         For processors that are slow with them: averages of squared gradients get there when gradients vanish. Only
-        with the compiled part of fastopt.
+        where the compiled part of fastopt is installed, on x86-64 and 64-bit ARM; then on every backend.
 
     Attributes
     ----------

@@ -9,7 +9,7 @@ EMA, GRAD_SUM, COPY = "ema", "grad_sum", object()
 
 
 class Stages(NamedTuple):
-    """The options of all stages, checked, in the order in which they act."""
+    """The options of all stages, checked, in the order in which they act, the last one throughout."""
 
     nonfinite: str = "propagate"
     loss_scale: float = 1.0

@@ -234,7 +234,7 @@ cdef class Engine:
             tensor.n = parameter.flat.size
             tensor.itemsize = parameter.flat.itemsize
             tensor.group = parameter.group
-            tensor.chunks = chunks
+            tensor.first_chunk = chunks
             chunks += (tensor.n + CHUNK_ELEMENTS - 1) // CHUNK_ELEMENTS
             self.order[i] = i
         self.plan.tasks = <Task*>PyMem_Calloc(self.count + chunks, sizeof(Task))

@@ -1,6 +1,7 @@
 # The plan of a step, and its passes: what happens without the GIL once nothing can fail any more.
 #
 # A plan cuts the tensors into chunks that stay in cache, and does all stages of a pass on one chunk before the next.
+# A task, which a thread takes at once, is a chunk of a large tensor or several small tensors.
 # The borders of chunks depend on a tensor's length alone, and what is summed is summed by chunks and then in their
 # order: so the bits do not depend on how many threads share the work.
 
@@ -38,7 +39,7 @@ cdef enum:
 
 cdef enum Stage:
     # Bits: a pass does some of them, in this order.
-    EXAMINE = 1  # sum the squares of gradients as they are given
+    EXAMINE = 1  # sum the squares of gradients as they are given: not finite if one of them is not
     GATHER = 2  # add the gradients to the sums of those before
     MEASURE = 4  # sum the squares of the gradients that the rule will get
     PREPARE = 8  # what kernels that need norms do before
@@ -55,11 +56,11 @@ cdef struct Tensor:
     Py_ssize_t n
     Py_ssize_t group
     Py_ssize_t itemsize
-    Py_ssize_t chunks  # before this one, in the tensors before it
+    Py_ssize_t first_chunk  # its place among the chunks of all tensors
     bint active  # takes part in this step
     Kernel kernel
     Reduction prepare  # or NULL
-    int trust_slot  # the place of the ratio of norms among the scalars, where its coefficient stands before
+    int trust_slot  # the last scalar: a coefficient, until `set_trust` multiplies it by the ratio of the norms
     # Tensors of one group and step count have the same scalars: they stand in the `own_scalars` of the first of them
     # alone, and the others point there. Only ratios of norms are each tensor's own.
     const double* scalars
@@ -75,7 +76,7 @@ cdef struct Task:
 cdef struct Plan:
     Tensor* tensors
     Task* tasks
-    double* sums  # two for each chunk
+    double* sums  # two for each chunk: `squares` has the first; reductions the parameter's and its update's
     Py_ssize_t task_count
     # The stages for float32 and float64, and which of them are on.
     Reduction squares[2]
@@ -85,7 +86,7 @@ cdef struct Plan:
     Kernel swap[2]
     bint gathers, clips_value, averages, zeroes, flushes
     double gather_scale
-    double clip_scalars[2]
+    double clip_scalars[2]  # scale and bound
     double average_scalars[2]
     int stages  # of the pass
     uint64_t mode  # of the arithmetic of the thread that steps
@@ -95,7 +96,7 @@ cdef void do_chunk(Plan* plan, Tensor* tensor, Py_ssize_t start) noexcept nogil:
     cdef int j, stages = plan.stages, double_ = tensor.itemsize == 8
     cdef Py_ssize_t n = min(tensor.n - start, <Py_ssize_t>CHUNK_ELEMENTS)
     cdef Py_ssize_t offset = start * tensor.itemsize, size = n * tensor.itemsize
-    cdef double* sums = plan.sums + 2 * (tensor.chunks + start // CHUNK_ELEMENTS)
+    cdef double* sums = plan.sums + 2 * (tensor.first_chunk + start // CHUNK_ELEMENTS)
     cdef void* buffers[MOST_BUFFERS]
     cdef void* pair[2]
     cdef void* given = NULL if tensor.gradient == NULL else <char*>tensor.gradient + offset
@@ -143,7 +144,7 @@ cdef void do_task(void* context, Py_ssize_t index) noexcept nogil:
 
 
 cdef void do_task_in_mode(void* context, Py_ssize_t index) noexcept nogil:
-    """In a helper: a thread has its mode from the one that made it, which need not be the one that it helps now."""
+    """Where there are helpers: they have their mode from the thread that made them, which need not be this caller."""
     cdef uint64_t before = fastopt_mode()
     fastopt_set_mode((<Plan*>context).mode)
     do_task(context, index)
@@ -163,12 +164,12 @@ cdef double sum_of(Plan* plan, Tensor* tensor, int which) noexcept nogil:
     cdef Py_ssize_t i
     cdef double total = 0
     for i in range((tensor.n + CHUNK_ELEMENTS - 1) // CHUNK_ELEMENTS):
-        total += plan.sums[2 * (tensor.chunks + i) + which]
+        total += plan.sums[2 * (tensor.first_chunk + i) + which]
     return total
 
 
 cdef void set_trust(Plan* plan, Tensor* tensor) noexcept nogil:
-    """Give a tensor scalars of its own, with the ratio of its norms among them."""
+    """Give a tensor scalars of its own, with the ratio of its norms; those that share another's come before it."""
     cdef double trust = 1, of_p = sum_of(plan, tensor, 0), of_update = sum_of(plan, tensor, 1)
     cdef int i
     if of_p != 0 and of_update != 0:
@@ -181,7 +182,7 @@ cdef void set_trust(Plan* plan, Tensor* tensor) noexcept nogil:
 
 
 cdef Py_ssize_t cut(Tensor* tensors, Py_ssize_t count, Task* tasks) noexcept:
-    """Cut the tensors into tasks, and count those; there is room for one a tensor and one a chunk."""
+    """Cut the tensors into tasks, and count those; there must be room for one a tensor and one a chunk."""
     cdef Py_ssize_t i, start, room = 0, made = 0
     for i in range(count):
         if tensors[i].n > CHUNK_ELEMENTS:

@@ -1,9 +1,10 @@
 // The threads that share a large step's work with the thread that calls it.
 //
 // There is one pool in a process, of threads that sleep until there is work, and one caller uses it at a time: a
-// second one that comes meanwhile does its work alone, as all cores are busy. Whoever joins takes tasks until none is
-// left, so a helper that wakes late delays nobody. Not OpenMP: a forked child would hang in its first parallel loop,
-// and two OpenMP runtimes in one process are trouble. Not Python's threads: they need the GIL to start a task.
+// second one that comes meanwhile does its work alone. Each thread has a share of the tasks, the same part every time,
+// which is in its core's cache then; and it takes from the others' shares when it is done, so a helper that wakes late
+// delays nobody. Not OpenMP: a forked child would hang in its first parallel loop, and two OpenMP runtimes in one process
+// are trouble. Not Python's threads: they need the GIL to start a task.
 
 #pragma once
 
@@ -25,7 +26,7 @@
 
 namespace fastopt {
 
-// Room for a chunk, of each thread that asks for it.
+// A buffer of so many doubles, one in each thread that asks for it.
 template <ptrdiff_t size>
 double* scratch() {
     alignas(64) static thread_local double room[size];
@@ -35,16 +36,17 @@ double* scratch() {
 using Work = void (*)(void* context, ptrdiff_t task);
 
 class Pool {
-    // How long to look for what is about to happen before sleeping: a thread that is done waits some ten microseconds for
-    // the others' last chunks, and then the next pass, or the next step, may follow at once. Waking one up takes about as
-    // long, and on a virtual machine far longer.
+    // How long to look for what is about to happen before sleeping: a thread that is done waits some ten microseconds
+    // for the others' last chunks, and then the next pass, or the next step, may follow at once. Waking one up takes some
+    // ten microseconds too, and on a virtual machine more.
     static constexpr std::chrono::microseconds patience{50};
 
     std::mutex mutex;
     std::condition_variable posted, finished;
     std::atomic<unsigned> posts{0};
     std::atomic<int> working{0};
-    int threads = 0, wanted = 0;
+    int made = 0;  // helpers
+    int wanted = 0;  // the helpers from 1 to this one may join
     bool taken = false;
 
     Work work = nullptr;
@@ -65,7 +67,7 @@ class Pool {
         }
     }
 
-    // Its own share first, from what is in its core's cache since the last time; then what others have left.
+    // Its own share first, then what others have left.
     void take_tasks(int party) {
         for (int i = 0; i < parties; ++i) {
             Share& share = shares[(party + i) % parties];
@@ -92,9 +94,9 @@ class Pool {
         }
     }
 
-    // Makes threads as long as some are missing; where the system gives no more, those that there are have to do.
+    // Makes helpers as long as some are missing; where the system gives no more, those that there are have to do.
     void grow(int helpers) {
-        if (threads >= helpers) return;
+        if (made >= helpers) return;
 #if !defined(_WIN32)
         // They begin with the signals blocked: those are for the threads that expect them.
         sigset_t all, before;
@@ -103,7 +105,7 @@ class Pool {
 #endif
         try {
             while (shares.size() <= static_cast<size_t>(helpers)) shares.emplace_back();
-            for (; threads < helpers; ++threads) std::thread(&Pool::help, this, threads + 1, posts.load()).detach();
+            for (; made < helpers; ++made) std::thread(&Pool::help, this, made + 1, posts.load()).detach();
         } catch (const std::exception&) {
         }
 #if !defined(_WIN32)
@@ -141,7 +143,7 @@ class Pool {
             std::lock_guard<std::mutex> lock(mutex);
             if (taken) return false;
             grow(helpers);
-            helpers = std::min(helpers, threads);
+            helpers = std::min(helpers, made);
             if (helpers == 0) return false;
             taken = true;
             work = function, context = its;
