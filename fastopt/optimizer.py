@@ -400,16 +400,16 @@ class Optimizer:
             loaded = dict(zip(mine, _entries(label, loaded, mine), strict=True))
             members = loaded.pop("params")
             _check_length(f"{label}['params']", members, len(mine["params"]), "parameters")
-            if not all(isinstance(key, Integral) and not isinstance(key, bool) for key in members):
-                raise TypeError(
-                    f"{label}['params']: expected the integers under which 'state' has their entries, found {members!r}"
-                )
+            for key in members:
+                if not isinstance(key, Integral) or isinstance(key, bool):
+                    raise TypeError(f"{label}['params']: expected the integers of entries in 'state', found {key!r}")
             keys += members
             if "param_names" in mine:
                 names = loaded.pop("param_names")
-                if not isinstance(names, list | tuple) or list(names) != list(mine["param_names"]):
-                    expected = list(mine["param_names"])
-                    raise ValueError(f"{label}['param_names']: expected {expected!r}, found {names!r}")
+                _check_length(f"{label}['param_names']", names, len(members), "names")
+                for name, expected in zip(names, mine["param_names"], strict=True):
+                    if not isinstance(name, str) or name != expected:
+                        raise ValueError(f"{label}['param_names']: expected {expected!r}, found {name!r}; {_SAME}")
             loaded_options.append(self.checked(loaded))
             _check_arrays(f"{label}: its options", self.states(loaded_options[-1]), self.states(mine))
         for key, count in Counter(keys).items():
@@ -562,9 +562,10 @@ def _count(label, value):
 
 
 def _check_length(label, value, length, what):
-    found = len(value) if isinstance(value, list | tuple) else type(value).__name__
-    if found != length:
-        raise ValueError(f"{label}: expected a list of {length} {what}, found {found}; {_SAME}")
+    if not isinstance(value, list | tuple):
+        raise TypeError(f"{label}: expected a list, found {type(value).__name__}")
+    if len(value) != length:
+        raise ValueError(f"{label}: expected {length} {what}, found {len(value)}; {_SAME}")
 
 
 def _check_arrays(label, needed, present):
@@ -592,7 +593,7 @@ def _entries(label, mapping, expected):
         raise TypeError(f"{label}: expected a dict, found {type(mapping).__name__}")
     missing = [key for key in expected if key not in mapping]
     if missing:
-        raise ValueError(f"{label}: {missing[0]!r} is missing")
+        raise ValueError(f"{label}: {missing[0]!r} is missing; {_SAME}")
     extra = [key for key in mapping if key not in expected]
     if extra:
         raise ValueError(f"{label}: unknown entry {extra[0]!r}{nearest(extra[0], expected)}")

@@ -1,7 +1,6 @@
 """What several tests use."""
 
 import gc
-import itertools
 import os
 import signal
 import subprocess
@@ -62,11 +61,11 @@ class Interrupt(Exception):
     """What a signal raises, as that of Ctrl-C does."""
 
 
-def interrupted(call, delay, times=None):
-    """Call over and over, so many times or for ever, and have a signal raise after the delay: whether it did.
+def interrupted(call, delay, times):
+    """Call so many times, and have a signal raise after the delay: whether it did.
 
-    No garbage is collected meanwhile: what collectors call, such as a function of Hypothesis, cannot pass on what is
-    raised in it.
+    Not for ever, because Python swallows an exception in some places, such as a finalizer. No garbage is collected
+    meanwhile: what collectors call, such as a function of Hypothesis, cannot pass on what is raised in it.
     """
     armed = True
 
@@ -77,15 +76,13 @@ def interrupted(call, delay, times=None):
     previous = signal.signal(signal.SIGALRM, interrupt)
     gc.disable()
     try:
-        try:
-            signal.setitimer(signal.ITIMER_REAL, delay)
-            for _ in itertools.count() if times is None else range(times):
-                call()
-            armed = False
-        except Interrupt:
-            return True
-    finally:
+        signal.setitimer(signal.ITIMER_REAL, delay)
+        for _ in range(times):
+            call()
         armed = False
+    except Interrupt:
+        return True
+    finally:
         signal.setitimer(signal.ITIMER_REAL, 0)
         signal.signal(signal.SIGALRM, previous)
         gc.enable()

@@ -566,18 +566,22 @@ STATE_DICTS = [
     ),
     (change(["state", 2, "exp_avg"], [[0.0] * 3] * 2), TypeError, "'exp_avg': expected a NumPy array, found list"),
     (change(["state", 2, "exp_avg"], np.ma.zeros((2, 3))), TypeError, "'exp_avg': a masked array's mask would be lost"),
-    (change(["param_groups"], {}), ValueError, r"_dict\['param_groups'\]: expected a list of 1 groups, found dict"),
-    (change(["param_groups"], []), ValueError, r"state_dict\['param_groups'\]: expected a list of 1 groups, found 0"),
+    (change(["param_groups"], {}), TypeError, r"state_dict\['param_groups'\]: expected a list, found dict"),
+    (change(["param_groups"], []), ValueError, r"state_dict\['param_groups'\]: expected 1 groups, found 0; make the"),
     (remove("param_groups", 0, "lr"), ValueError, "'lr' is missing"),
     (change(["param_groups", 0, "momentum"], 0.9), ValueError, "unknown entry 'momentum'"),
     (change(["param_groups", 0, "lr"], -1.0), ValueError, "lr: -1.0 was given"),
     (change(["param_groups", 0, "amsgrad"], True), ValueError, "need other state arrays .*, not .*; make the opt"),
-    (change(["param_groups", 0, "params"], [0, 1]), ValueError, "expected a list of 3 parameters, found 2; make the"),
+    (change(["param_groups", 0, "params"], [0, 1]), ValueError, "expected 3 parameters, found 2; make the"),
     (change(["param_groups", 0, "params"], [0, 1, 1]), ValueError, "1 stands for more than one parameter"),
     (change(["param_groups", 0, "params"], [0, 1, []]), TypeError, "expected the integers"),
     (change(["param_groups", 0, "params"], [False, True, 2]), TypeError, "expected the integers"),
-    (change(["param_groups", 0, "param_names"], ["W", "b", "c"]), ValueError, r"\['param_names'\]: expected"),
-    (change(["param_groups", 0, "param_names"], 7), ValueError, r"\['param_names'\]: expected"),
+    (
+        change(["param_groups", 0, "param_names"], ["W", "b", "c"]),
+        ValueError,
+        r"\['param_names'\]: expected 'last', found 'c'",
+    ),
+    (change(["param_groups", 0, "param_names"], 7), TypeError, r"\['param_names'\]: expected a list, found int"),
 ]
 
 
