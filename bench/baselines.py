@@ -220,7 +220,6 @@ def careful_adamw(p, g, m, v, t, scratch, lr=1e-3, weight_decay=1e-2):
     careful_adam(p, g, m, v, t, scratch, lr)
 
 
-# By the names of fastopt.rules.VARIANTS.
 def careful_lamb(p, g, m, v, t, scratch, lr=1e-3, beta1=0.9, beta2=0.999, eps=1e-6):
     average(m, beta1, g, scratch[0])
     average_square(v, beta2, g, scratch[0])
@@ -237,6 +236,7 @@ def careful_lars(p, g, b, t, scratch, lr=1.0, mu=0.9, trust=1e-3):
     p -= b
 
 
+# By the names of fastopt.rules.VARIANTS.
 PLAIN = {
     "SGD": plain_sgd,
     "Momentum": plain_momentum,

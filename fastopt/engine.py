@@ -228,11 +228,15 @@ class Engine:
         if stages.clip_grad_norm is None:
             self.norm = -1.0
 
+    def _check_in_use(self):
+        """Raise if another engine has taken over, just before this one was claimed."""
+        if self._retired:
+            raise RuntimeError(BUSY)
+
     def bind(self, grads):
         """Keep the gradients for steps that are given none; see `Optimizer.bind`."""
         with idle(self._claim):
-            if self._retired:
-                raise RuntimeError(BUSY)
+            self._check_in_use()
             grads = ordered(grads, self._parameters)
             self._admit(grads, [p for p, g in zip(self._parameters, grads, strict=True) if g is not None])
             self._bound = grads
@@ -240,8 +244,7 @@ class Engine:
     def step(self, grads):
         """Update the parameters once; see `Optimizer.step`."""
         with idle(self._claim):
-            if self._retired:
-                raise RuntimeError(BUSY)
+            self._check_in_use()
             given = self._bound if grads is BOUND else ordered(grads, self._parameters)
             if given is None:
                 raise TypeError(UNBOUND)
@@ -279,8 +282,7 @@ class Engine:
     def swapped(self):
         """Within ``with``, the averages are in the parameters' place, and the optimizer is claimed."""
         with idle(self._claim):
-            if self._retired:
-                raise RuntimeError(BUSY)
+            self._check_in_use()
             self._swap(writeable=True)
             try:
                 yield

@@ -91,8 +91,8 @@ class Stream(Optimizer):
     def like(cls, opt, params):
         """With the traffic of an optimizer."""
         kernel = opt.param_groups[0].formula.kernel
-        own = f"stream_{kernel}" if kernel in PREPARE else f"stream{len(opt.state[0]) - 1}"
-        return cls(params, own, backend=opt.backend)
+        stream = f"stream_{kernel}" if kernel in PREPARE else f"stream{len(opt.state[0]) - 1}"
+        return cls(params, stream, backend=opt.backend)
 
     @staticmethod
     def states(o):

@@ -49,8 +49,8 @@ def test_every_kernel_has_a_twin(compiled):
         names = list(inspect.signature(twin).parameters)
         assert (names.index("s"), len(names)) == (buffers, buffers + scalars)
     assert {name for name in kernels.PREPARE if not name.startswith("stream")} == set(reference.PREPARE)
-    for name, norms in reference.PREPARE.items():
-        assert inspect.signature(norms) == inspect.signature(reference.KERNELS[name])
+    for name, prepare in reference.PREPARE.items():
+        assert inspect.signature(prepare) == inspect.signature(reference.KERNELS[name])
     assert all(callable(getattr(reference, name)) for name in kernels.STAGES)
 
 

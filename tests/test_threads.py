@@ -300,7 +300,7 @@ assert signal.sigtimedwait([signal.SIGTERM], 30).si_signo == signal.SIGTERM
 """
 
 
-@pytest.mark.skipif(not hasattr(signal, "sigtimedwait"), reason="not on this system")
+@pytest.mark.skipif(not hasattr(signal, "sigtimedwait"), reason="macOS and Windows do not have it")
 def test_helpers_take_no_signals():
     """Those are for the threads that expect them. NumPy's own threads would take them, so they are off."""
     done = python(SIGNAL, OPENBLAS_NUM_THREADS="1", OMP_NUM_THREADS="1")

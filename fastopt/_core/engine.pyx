@@ -301,15 +301,21 @@ cdef class Engine:
         if self.plan.averages:
             self.plan.average_scalars[0], self.plan.average_scalars[1] = stages.ema_decay, 1 - stages.ema_decay
 
+    cdef int enter(self) except -1:
+        """Take the claim, unless another engine has taken over."""
+        self.claim.take()
+        if self.retired:
+            self.claim.drop()
+            raise RuntimeError(BUSY)
+        return 0
+
     def step(self, grads):
         cdef Py_ssize_t i, elements = 0, size = 0
         cdef int threads_used
         cdef bint finite = True, updates  # or is this call for an accumulation only?
         cdef Tensor* tensor
-        self.claim.take()
+        self.enter()
         try:
-            if self.retired:
-                raise RuntimeError(BUSY)
             self.hold(grads)
             updates = self.calls + 1 >= self.accumulate
             for i in range(self.count):
@@ -343,20 +349,20 @@ cdef class Engine:
         finally:
             self.let_go()
             self.claim.drop()
+
     def bind(self, grads):
         """Keep the gradients for steps that are given none."""
-        with self.claim:
-            if self.retired:
-                raise RuntimeError(BUSY)
-            try:
-                self.hold(grads)
-                bound = list(self.held)
-                for i in range(self.count):
-                    self.plan.tensors[i].active = bound[i] is not None
-                self.admit()
-                self.bound = bound
-            finally:
-                self.let_go()
+        self.enter()
+        try:
+            self.hold(grads)
+            bound = list(self.held)
+            for i in range(self.count):
+                self.plan.tensors[i].active = bound[i] is not None
+            self.admit()
+            self.bound = bound
+        finally:
+            self.let_go()
+            self.claim.drop()
 
     def swapped(self):
         return Swapped(self)
@@ -459,17 +465,21 @@ cdef class Engine:
             self.copied = [np.asarray(g) for g, held in zip(given, self.held) if g is not held]
         return 0
 
+    # The following look at arrays by NumPy's macros alone, which cannot raise: so they are `noexcept`.
+
     cdef bint fits(self, Py_ssize_t i) noexcept:
         """Whether a parameter is as it was given, and its gradient plainly in order."""
         g = self.held[i]
         return self.is_unchanged(i, cnp.NPY_ARRAY_WRITEABLE) and (g is None or self.gradient_fits(i, g))
 
     cdef bint is_unchanged(self, Py_ssize_t i, int flags) noexcept:
+        """Whether a parameter's array has its place, type and shape still, and these flags."""
         cdef cnp.ndarray view = <cnp.ndarray>self.views[i]
         cdef cnp.ndarray array = <cnp.ndarray>self.arrays[i]
         return cnp.PyArray_DATA(array) == cnp.PyArray_DATA(view) and same_layout(array, view, flags)
 
     cdef bint gradient_fits(self, Py_ssize_t i, g) noexcept:
+        """Whether a gradient is plainly its parameter's: in type, shape and order, and apart from all state."""
         cdef Tensor* tensor = &self.plan.tensors[i]
         cdef cnp.ndarray view = <cnp.ndarray>self.views[i]
         cdef int flags = cnp.NPY_ARRAY_WRITEABLE if self.plan.zeroes else 0
@@ -614,12 +624,10 @@ cdef class Swapped:
         self.engine = engine
 
     def __enter__(self):
-        self.engine.claim.take()
+        self.engine.enter()
         try:
-            if self.engine.retired:
-                raise RuntimeError(BUSY)
             self.engine.swap(False)
-        except:
+        except BaseException:  # whatever it is: where ``with`` is not entered, nobody else gives the claim back
             self.engine.claim.drop()
             raise
 

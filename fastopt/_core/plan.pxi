@@ -25,7 +25,7 @@ ctypedef void (*Reduction)(void** buffers, const double* scalars, Py_ssize_t n, 
 
 cdef extern from *:
     """
-    // Elements that a kernel gets at once, and that threads take at once: a chunk, or small tensors that make one up.
+    // The elements of a chunk, and the most of a task.
     #define CHUNK_ELEMENTS 16384
     """
     enum:
