@@ -9,7 +9,7 @@ import argparse
 import numpy as np
 
 import fastopt
-from fastopt.measure import Stream, interleaved, problem, ratio
+from fastopt.measure import STREAMS, interleaved, problem, ratio, stream_like
 from fastopt.rules import VARIANTS
 
 ELEMENTS = 16_000_000
@@ -33,7 +33,7 @@ def rules(name):
     rule, options = VARIANTS[name]
     shares = {}
     for dtype in DTYPES:
-        mine, limit = interleaved(pair(lambda p: rule(p, **options), Stream.like, np.dtype(dtype)), SECONDS)
+        mine, limit = interleaved(pair(lambda p: rule(p, **options), stream_like, np.dtype(dtype)), SECONDS)
         shares[dtype] = ratio(limit, mine)
     return shares
 
@@ -44,7 +44,7 @@ def stages(dtype):
     def make(p):
         return fastopt.AdamW(p, clip_grad_norm=1.0, ema_decay=0.999, zero_grads=True)
 
-    return ratio(*interleaved(pair(make, lambda opt, q: Stream(q, "stream_stages"), dtype), SECONDS))
+    return ratio(*interleaved(pair(make, lambda opt, q: STREAMS["stream_stages"](q), dtype), SECONDS))
 
 
 def subnormals(flush):

@@ -6,7 +6,6 @@ engine knows parameters, gradients and formulas, but no rule by its name.
 
 from collections.abc import Callable, Mapping
 from contextlib import contextmanager, nullcontext
-from inspect import signature
 from math import inf, sqrt
 from threading import Lock
 from typing import NamedTuple
@@ -14,6 +13,7 @@ from typing import NamedTuple
 import numpy as np
 
 from fastopt import reference
+from fastopt.formula import NotFinite, Number
 from fastopt.options import nearest, number
 from fastopt.parameters import check_apart, flat, listed
 from fastopt.stages import EMA, GRAD_SUM
@@ -32,45 +32,25 @@ BUSY = (
 BOUND = object()
 UNBOUND = "grads: none were given, and none are bound; pass them, or bind them once"
 
-# The scalars that change with the step in the same way for several rules, by the names that rules call them. The
-# compiled engine has them too: a small model would feel it if they were computed in Python.
-STEP_SCALARS = {
-    "lr": lambda lr, c1, c2: lr,
-    "lr/c1": lambda lr, c1, c2: lr / c1,
-    "lr*sqrt(c2)/c1": lambda lr, c1, c2: lr * sqrt(c2) / c1,
-    "1/c1": lambda lr, c1, c2: 1 / c1,
-    "1/c2": lambda lr, c1, c2: 1 / c2,
-}
+class KernelCall(NamedTuple):
+    """What a parameter group's options come to: a formula, and the numbers and arrays that it takes."""
 
-
-class Formula(NamedTuple):
-    """What a parameter group's options come to: a kernel, and the scalars that it takes.
-
-    These are ``s, l2, keep``, then `scalars`: numbers, names of `STEP_SCALARS`, and functions of ``(t, lr)``. The
-    corrections of the bias are ``c1, c2 = 1 - beta**t`` for the two of `corrected`. Where the kernel needs the ratio of
-    two norms, the last scalar is the ratio's coefficient.
-    """
-
-    kernel: str
+    formula: Callable
+    arrays: tuple  # the names of the state arrays in the formula's order: "p" for the parameter, None for those unused
     s: float
     l2: float
     decay: float  # keep = 1 - lr*decay
     lr: float | Callable
-    corrected: tuple
-    scalars: tuple
+    numbers: dict  # by the formula's names, floats and flags; of those that change with the step only the names
 
-    def at(self, t, scale=1.0):
-        """The kernel's scalars in step ``t``, of gradients times ``scale``."""
-        lr = learning_rate(self.lr, t)
-        c1, c2 = (1 - beta**t for beta in self.corrected)
-        values = [self.s * scale, self.l2, 1 - lr * self.decay]
-        for scalar in self.scalars:
-            if callable(scalar):
-                scalar = scalar(t, lr)
-            elif isinstance(scalar, str):
-                scalar = STEP_SCALARS[scalar](lr, c1, c2)
-            values.append(scalar)
-        return tuple(values)
+    def frame(self, lr, scale):
+        """``s, l2, keep`` for gradients times ``scale``."""
+        return self.s * scale, self.l2, 1 - lr * self.decay
+
+    def numbers_at(self, t, lr):
+        """The formula's numbers in step ``t`` of a parameter."""
+        values = {name: {"lr": lr, "t": t}.get(name, value) for name, value in self.numbers.items()}
+        return {name: value if isinstance(value, bool) else Number(value) for name, value in values.items()}
 
 
 def idle(claim):
@@ -114,22 +94,28 @@ def _by_name(grads, parameters):
     return [grads[name] for name in names]
 
 
-def learning_rate(lr, t):
-    """The learning rate of update ``t``, checked: ``lr`` itself, or what it returns when it is a function."""
+def learning_rate(lr, updates):
+    """The learning rate, checked: ``lr`` itself, or what it returns, when it is a function, after so many updates."""
     if not callable(lr):
         return lr
-    return number("lr", lr(t), whose=f" by its function for step {t}")
+    return number("lr", lr(updates), whose=f" by its function, called with {updates}")
 
 
-def check_scalars(group, t, scalars, dtype):
-    """Raise if a group's scalars are not finite in the narrowest type of its parameters."""
-    with np.errstate(over="ignore"):
-        finite = np.isfinite(np.array(scalars).astype(dtype)).all()
-    if not finite:
+def check_numbers(group, call, t, lr, scale, dtype):
+    """Raise if a number that meets an array is not finite in the narrowest type of a group's parameters.
+
+    The formula is rehearsed, on arrays without elements: what fails in it fails before anything is written.
+    """
+    nothing = np.empty(0, dtype)
+    try:
+        with np.errstate(all="ignore"):
+            for x in call.frame(lr, scale):
+                Number(x).rounded(dtype)
+            call.formula(nothing, *[nothing] * len(call.arrays), **call.numbers_at(t, lr))
+    except NotFinite as error:
         raise ValueError(
-            f"group {group}: at step {t} its options make a factor that {dtype} cannot hold, of {scalars}; "
-            f"choose smaller ones"
-        )
+            f"group {group}: at step {t} its options make a factor that {dtype} cannot hold, {error}; choose others"
+        ) from None
 
 
 def check_stages(stages):
@@ -149,16 +135,6 @@ def nonfinite_error(parameters, gradients):
     return ValueError("grads: one was not finite, and was changed meanwhile; nothing was changed")
 
 
-class _Group(NamedTuple):
-    """A group's formula, its kernel and what that does before, and the narrowest type of its parameters."""
-
-    formula: Formula
-    kernel: Callable
-    prepare: Callable | None
-    dtype: np.dtype
-    largest: float  # that the type holds
-
-
 class Engine:
     """Runs the steps of one optimizer.
 
@@ -167,13 +143,13 @@ class Engine:
     claim : from `new_claim`
         The optimizer's, held by steps and by changes of what they use.
     kernels : module
-        A backend's, with its ``KERNELS``, ``PREPARE`` and stages by name. Of this engine: `fastopt.reference`.
+        A backend's, with its formulas and stages by name. Of this engine: `fastopt.reference`.
     parameters : list of Parameter
     memory : Memory
         Where the parameters and their state lie.
     counts : ndarray of int64, (2, number of parameters)
         Of the steps of each parameter, and of the gradients in its sum; the engine counts in it.
-    formulas : list of Formula
+    kernel_calls : list of KernelCall
         One for each parameter group.
     stages : Stages
 
@@ -181,6 +157,8 @@ class Engine:
     ----------
     norm : float
         That of the gradients in the last step; -1 before one was measured.
+    updates : int
+        How many there were.
     calls : int
         Of `step` since the last update.
     skipped_steps : int
@@ -188,7 +166,7 @@ class Engine:
 
     new_claim = Lock
 
-    def __init__(self, claim, kernels, parameters, memory, counts, formulas, stages):
+    def __init__(self, claim, kernels, parameters, memory, counts, kernel_calls, stages):
         self._claim = claim
         self._retired = False
         self._kernels = kernels
@@ -196,30 +174,21 @@ class Engine:
         self._memory = memory
         self._counts = counts
         self._bound = None
-        self._groups = [None] * len(formulas)
-        for index, formula in enumerate(formulas):
-            self.set_formula(index, formula)
-        self.norm, self.calls, self.skipped_steps = -1.0, 0, 0
+        self._kernel_calls, self._dtypes = [None] * len(kernel_calls), [None] * len(kernel_calls)
+        for index, call in enumerate(kernel_calls):
+            self.set_kernel_call(index, call)
+        self.norm, self.updates, self.calls, self.skipped_steps = -1.0, 0, 0, 0
         self.set_stages(stages)
 
     def retire(self):
         """Refuse all further steps, because another engine has taken over."""
         self._retired = True
 
-    def set_formula(self, index, formula):
-        """Use another formula for a group. The optimizer must be claimed."""
-        kernel = self._kernels.KERNELS[formula.kernel]
-        names = list(signature(kernel).parameters)
-        buffers = names.index("s")
-        members = [parameter for parameter in self._parameters if parameter.group == index]
-        if any(2 + len(parameter.kernel_flats) != buffers for parameter in members):
-            raise ValueError(f"kernel {formula.kernel!r}: it takes other state arrays than the rule has")
-        if buffers + 3 + len(formula.scalars) != len(names):
-            raise ValueError(f"kernel {formula.kernel!r}: it takes other scalars than the rule gives")
-        dtypes = {parameter.flat.dtype for parameter in members}
-        dtype = min(dtypes, key=lambda dtype: dtype.itemsize, default=np.dtype(np.float64))
-        largest = float(np.finfo(dtype).max)
-        self._groups[index] = _Group(formula, kernel, self._kernels.PREPARE.get(formula.kernel), dtype, largest)
+    def set_kernel_call(self, index, call):
+        """Use another formula, or other numbers, for a group. The optimizer must be claimed."""
+        dtypes = {parameter.flat.dtype for parameter in self._parameters if parameter.group == index}
+        self._kernel_calls[index] = call
+        self._dtypes[index] = min(dtypes, key=lambda dtype: dtype.itemsize, default=np.dtype(np.float64))
 
     def set_stages(self, stages):
         """Use other stages. The optimizer must be claimed."""
@@ -258,7 +227,7 @@ class Engine:
             # Sums are of gradients that have been divided by the loss scale already.
             scale = 1 / (self.calls + 1 if stages.accumulate > 1 else stages.loss_scale)
             # Learning rates are the caller's code, which may do anything: so they come before the checks.
-            scalars = self._scalars(active, scale) if updates else None
+            numbers = self._numbers(active, scale) if updates else None
             gradients = self._admit(given, active)
             # Plain views, because a subclass may do anything when it is written to.
             zeroed = [np.asarray(g) for g in given if g is not None] if stages.zero_grads else []
@@ -268,7 +237,7 @@ class Engine:
                 if finite and stages.accumulate > 1:
                     gradients = self._gather(active, gradients)
                 if finite and updates:
-                    self._update(active, gradients, scalars, scale)
+                    self._update(active, gradients, numbers, scale)
             if not finite and stages.nonfinite == "raise":
                 raise nonfinite_error(self._parameters, given)
             if not finite:
@@ -309,20 +278,20 @@ class Engine:
             check_apart(self._parameters, given)
         return gradients
 
-    def _scalars(self, active, scale):
-        """The scalars of each active parameter; those of one group with one step count are computed once."""
+    def _numbers(self, active, scale):
+        """The frame's and the formula's numbers for each active parameter, those of a group and count computed once."""
         # Where gradients are clipped by value they are scaled before that, and not again by the kernel.
         scale = scale if self._stages.clip_grad_value is None else 1.0
-        known = {}
+        rates, known = {}, {}
         for parameter in active:
-            t = parameter.step + 1
-            key = parameter.group, t
-            if key not in known:
-                group = self._groups[parameter.group]
-                scalars = group.formula.at(t, scale)
-                if not all(abs(x) <= group.largest for x in scalars):
-                    check_scalars(*key, scalars, group.dtype)
-                known[key] = scalars
+            group, t = parameter.group, parameter.step + 1
+            call = self._kernel_calls[group]
+            if group not in rates:
+                rates[group] = learning_rate(call.lr, self.updates)
+            if (group, t) not in known:
+                lr = rates[group]
+                check_numbers(group, call, t, lr, scale, self._dtypes[group])
+                known[group, t] = call.frame(lr, scale), call.numbers_at(t, lr)
         return [known[parameter.group, parameter.step + 1] for parameter in active]
 
     def _gather(self, active, gradients):
@@ -333,7 +302,7 @@ class Engine:
             self._counts[1, index] += 1
         return {parameter.index: parameter.state_flats[GRAD_SUM] for parameter in active}
 
-    def _update(self, active, gradients, scalars, scale):
+    def _update(self, active, gradients, numbers, scale):
         """Change the parameters: all stages but the gathering, and the rules."""
         stages = self._stages
         factor = 1.0
@@ -345,21 +314,22 @@ class Engine:
             # Infinity only measures; a norm that is NaN does not stay below anything.
             if stages.clip_grad_norm != inf and not self.norm + 1e-6 <= stages.clip_grad_norm:
                 factor = stages.clip_grad_norm / (self.norm + 1e-6)
-        for parameter, (s, *others) in zip(active, scalars, strict=True):
+        for parameter, ((s, l2, keep), of_formula) in zip(active, numbers, strict=True):
             p, g, real = parameter.flat, gradients[parameter.index], parameter.flat.dtype.type
-            group = self._groups[parameter.group]
+            call = self._kernel_calls[parameter.group]
             if stages.clip_grad_value is None:
                 s *= factor
             else:
                 g = reference.clip(g, real(scale * factor), real(stages.clip_grad_value))
-            values = [real(value) for value in (s, *others)]
-            if group.prepare is not None:
-                x, y = map(reference.squares, group.prepare(p, g, *parameter.kernel_flats, *values))
-                values[-1] = real(others[-1] * sqrt(x) / sqrt(y) if x != 0 and y != 0 else 1.0)
-            group.kernel(p, g, *parameter.kernel_flats, *values)
+            d = real(s) * g + real(l2) * p
+            state = {"p": p, None: None} | parameter.state_flats
+            step = call.formula(d, *(state[name] for name in call.arrays), **of_formula)
+            if step is not None:
+                p[:] = real(keep) * p - step
             if stages.ema_decay is not None:
                 reference.average(parameter.state_flats[EMA], p, real(stages.ema_decay), real(1 - stages.ema_decay))
             if stages.accumulate > 1:
                 gradients[parameter.index][:] = 0
             self._counts[0, parameter.index] += 1
             self._counts[1, parameter.index] = 0
+        self.updates += bool(active)

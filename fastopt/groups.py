@@ -27,8 +27,8 @@ class ParamGroup(MutableMapping):
         self._engine = engine
 
     @property
-    def formula(self):
-        return self._rule.formula(self._options)
+    def kernel_call(self):
+        return self._rule.kernel_call(self._options)
 
     def __getitem__(self, key):
         return self._members[key] if key in self._members else self._options[key]
@@ -51,7 +51,7 @@ class ParamGroup(MutableMapping):
         with idle(self._claim):
             old = self._options
             new = self._rule.checked({**old, **known(changes, old, self._rule)})
-            if self._rule.states(new) != self._rule.states(old):
+            if self._rule.state_arrays(new) != self._rule.state_arrays(old):
                 raise ValueError(
                     f"{', '.join(changes)}: this would need other state arrays than the parameters have; "
                     f"make a new optimizer, or add a group"
@@ -60,7 +60,7 @@ class ParamGroup(MutableMapping):
 
     def _assign(self, options):
         """Take over options that have been checked. The optimizer must be claimed."""
-        self._engine.set_formula(self._index, self._rule.formula(options))
+        self._engine.set_kernel_call(self._index, self._rule.kernel_call(options))
         self._options = options
 
     def __delitem__(self, key):

@@ -6,9 +6,8 @@ from time import perf_counter
 
 import numpy as np
 
-from fastopt.backend import get_backend
+from fastopt import options, yardsticks
 from fastopt.optimizer import Optimizer
-from fastopt.reference import PREPARE
 from fastopt.rules import VARIANTS
 
 # Long enough for the clock, short enough that a disturbance spoils few samples.
@@ -74,38 +73,24 @@ def ratio(times, base):
 
 
 class Stream(Optimizer):
-    """No rule, but the memory traffic of one: of a kernel that is called ``stream...``, and next to no arithmetic.
+    """No rule, but one of the `yardsticks`: the memory traffic of a rule, and next to no arithmetic."""
 
-    ``stream0`` to ``stream3`` read the gradient, and read and write the parameter and so many state arrays.
-    ``stream_lamb`` and ``stream_lars`` have the two passes of these rules. ``stream_stages`` has those of Adam with
-    clipping by norm, averaging and zeroing around it.
-    """
+    checks = {"rooted": options.flag}
 
-    checks = {"kernel": lambda name, value: value}
-
-    def __init__(self, params, kernel, *, backend=None):
+    def __init__(self, params, *, rooted=False, backend=None):
         off = {"lr": 0, "weight_decay": 0, "maximize": False, "decoupled_weight_decay": False}
-        super().__init__(params, kernel=kernel, **off, backend=backend)
+        super().__init__(params, rooted=rooted, **off, backend=backend)
 
-    @classmethod
-    def like(cls, opt, params):
-        """With the traffic of an optimizer."""
-        kernel = opt.param_groups[0].formula.kernel
-        stream = f"stream_{kernel}" if kernel in PREPARE else f"stream{len(opt.state[0]) - 1}"
-        return cls(params, stream, backend=opt.backend)
 
-    @staticmethod
-    def states(o):
-        _, _, buffers, _ = get_backend("baseline").kernels.KERNELS[o["kernel"]]
-        return {f"x{i}": 0.0 for i in range(buffers - 2)}  # the others are the parameter and its gradient
+STREAMS = {formula.__name__: type(formula.__name__, (Stream,), {"formula": formula}) for formula in yardsticks.FORMULAS}
 
-    @staticmethod
-    def kernel(o):
-        return o["kernel"]
 
-    @staticmethod
-    def scalars(o):
-        return ()
+def stream_like(opt, params, rooted=False):
+    """The yardstick with the traffic of an optimizer; with `rooted` it takes a root and divides for each element too."""
+    name = f"stream_{opt.formula.__name__}"
+    if name not in STREAMS:
+        name = f"stream{len(opt.state[0]) - 1}"
+    return STREAMS[name](params, rooted=rooted, backend=opt.backend)
 
 
 def problem(n, dtype):
@@ -116,10 +101,14 @@ def problem(n, dtype):
 
 def bytes_moved(opt):
     """The bytes that a step has to read and to write: all arrays read, all but the gradient written."""
-    p, kernel = opt.param_groups[0]["params"][0], opt.param_groups[0].formula.kernel
+    p = opt.param_groups[0]["params"][0]
     arrays = 1 + len(opt.state[0])  # "step" stands for the gradient
     transfers = {"lamb": 4 + 2 + 3 + 1, "lars": 2 + 3 + 2}  # what each of two passes reads and writes
-    return transfers.get(kernel, 2 * arrays - 1) * p.nbytes
+    return transfers.get(opt.formula.__name__, 2 * arrays - 1) * p.nbytes
+
+
+# The rules that take no root and do not divide: the others do so once for each element, in each pass.
+ROOTLESS = {"SGD", "Momentum", "Nesterov", "LARS"}
 
 
 def compare(name, n, dtype=np.float32, backend=None, seconds=0.3):
@@ -155,7 +144,7 @@ def compare(name, n, dtype=np.float32, backend=None, seconds=0.3):
     opt = add(lambda p: rule([p], **rule_options, backend=backend))
     add(lambda p: rule([p], **rule_options, backend="numpy"))
     if opt.backend != "numpy":
-        add(lambda p: Stream.like(opt, [p]))
+        add(lambda p: stream_like(opt, [p]))
     mine, reference, *stream = interleaved(steps, seconds)
     if not np.isfinite(opt.param_groups[0]["params"][0]).all():
         raise ArithmeticError(f"{name} left the finite numbers while it was measured")

@@ -10,7 +10,8 @@ import numpy as np
 
 from fastopt import options
 from fastopt.backend import get_backend
-from fastopt.engine import BOUND, Formula, check_stages, idle
+from fastopt.engine import BOUND, KernelCall, check_stages, idle
+from fastopt.formula import signature, used_state
 from fastopt.groups import ParamGroup, State, known
 from fastopt.options import nearest
 from fastopt.parameters import Memory, Parameter, group_dict, group_dicts
@@ -24,8 +25,8 @@ params : ndarray, iterable of ndarray, mapping of str to ndarray, iterable of (s
     byte order, writeable, no two sharing memory. Dicts are parameter groups: ``"params"`` in any of the other
     forms, beside the options that differ in the group.""",
     "lr": """\
-    The learning rate, not negative; or a function that gives it for ``t``, the parameter's step count, which is 1
-    at its first update.""",
+    The learning rate, not negative; or a function that gives it for the number of updates that the optimizer has
+    made before, which is 0 at the first.""",
     "decay": """\
     Not negative. Coupled (L2) decay adds its product with the parameter to the gradient: ``l2 = weight_decay``,
     ``keep = 1``. Decoupled decay shrinks the parameter: ``l2 = 0``, ``keep = 1 - lr*weight_decay``.""",
@@ -50,9 +51,9 @@ ValueError
 class Optimizer:
     """The base of all rules: it owns the parameter groups and the state, and takes the steps.
 
-    A rule is a subclass. Its ``__init__`` names its options with their defaults, `checks` has the check of each option
-    that is the rule's own, and `states`, `kernel`, `scalars`, `corrected` and `check` say the rest, each given the
-    options ``o`` of a group.
+    A rule is a subclass. Its `formula` is its arithmetic (see `fastopt.formula`), its ``__init__`` names its options
+    with their defaults, `checks` has the check of each option that is the rule's own, and `states`, `initial`,
+    `numbers` and `check` say what of the rest does not go without saying, given the options ``o`` of a group.
 
     What surrounds a rule are stages: options of every optimizer, the same for all groups. They act in this order, the
     last one throughout, and can be set as attributes, as in ``opt.loss_scale = 1024``; what needs state arrays of its
@@ -109,6 +110,7 @@ class Optimizer:
     zero_grads = StageOption()
     flush_subnormals = StageOption()
 
+    states = {}  # the names in the state of what the formula calls otherwise
     checks = {}
     _common_checks = {
         "lr": options.rate,
@@ -119,6 +121,8 @@ class Optimizer:
 
     def __init_subclass__(cls, **kwargs):
         super().__init_subclass__(**kwargs)
+        if callable(formula := cls.__dict__.get("formula")):
+            cls.formula = staticmethod(formula)
         if cls.__doc__:
             cls.__doc__ = inspect.cleandoc(cls.__doc__)
             for name, text in _DOCS.items():
@@ -152,30 +156,19 @@ class Optimizer:
     # What a rule is
 
     @staticmethod
-    def states(o):
-        """The names and initial values of the state arrays, in the order in which the kernel takes them."""
+    def formula(d):
+        """The rule's arithmetic."""
         raise NotImplementedError
 
     @staticmethod
-    def kernel(o):
-        """The name of the kernel."""
-        raise NotImplementedError
+    def initial(o):
+        """The initial values of state arrays, by their names in the state; 0 for those that are not named."""
+        return {}
 
     @staticmethod
-    def scalars(o):
-        """The kernel's scalars behind ``s, l2, keep``, in its order.
-
-        Returns
-        -------
-        tuple
-            Each a number, one of the names in `fastopt.engine.STEP_SCALARS`, or a function of ``(t, lr)``.
-        """
-        raise NotImplementedError
-
-    @staticmethod
-    def corrected(o):
-        """The decays ``beta1, beta2`` of the averages whose bias ``c1`` and ``c2`` correct; 0 for none."""
-        return 0.0, 0.0
+    def numbers(o):
+        """The formula's numbers and flags that are not the options of the same names."""
+        return {}
 
     @staticmethod
     def check(o):
@@ -190,18 +183,33 @@ class Optimizer:
         return o
 
     @classmethod
-    def formula(cls, o):
+    def kernel_call(cls, o):
         """What checked options come to."""
+        names = signature(cls.formula)
         decay, decoupled = o["weight_decay"], o["decoupled_weight_decay"]
-        return Formula(
-            kernel=cls.kernel(o),
+        # A formula that names weight_decay does the decoupled decay itself.
+        takes_decay = "weight_decay" in names.numbers
+        given = {**o, "lr": 0.0, "t": 1, "weight_decay": decay if decoupled else 0.0, **cls.numbers(o)}
+        numbers = {name: float(given[name]) for name in names.numbers}
+        numbers |= {name: bool(given[name]) for name in names.flags}
+        used = used_state(cls.formula, tuple(name for name in names.flags if numbers[name]))
+        return KernelCall(
+            formula=cls.formula,
+            arrays=tuple(
+                name if name == "p" else cls.states.get(name, name) if name in used else None for name in names.arrays
+            ),
             s=-1.0 if o["maximize"] else 1.0,
             l2=0.0 if decoupled else decay,
-            decay=decay if decoupled else 0.0,
+            decay=decay if decoupled and not takes_decay else 0.0,
             lr=o["lr"],
-            corrected=cls.corrected(o),
-            scalars=cls.scalars(o),
+            numbers=numbers,
         )
+
+    @classmethod
+    def state_arrays(cls, o):
+        """The names and initial values of the state arrays."""
+        initial = cls.initial(o)
+        return {name: initial.get(name, 0.0) for name in cls.kernel_call(o).arrays if name not in ("p", None)}
 
     # Steps
 
@@ -337,6 +345,7 @@ class Optimizer:
             ``"gathered"``, and copies of its state arrays.
             ``"param_groups"``: for each group its options, with the indices of its parameters as ``"params"``.
             ``"stages"``: their options, and the counts ``"calls"`` since the last update and ``"skipped_steps"``.
+            ``"updates"``: how many there were; functions of it are given it. ``"version"``: that of this layout.
 
         Raises
         ------
@@ -359,7 +368,9 @@ class Optimizer:
             if "param_names" in group:
                 groups[-1]["param_names"] = list(group["param_names"])
         counts = {name: getattr(self._engine, name) for name in _STAGE_COUNTS}
-        return {"state": state, "param_groups": groups, "stages": self._stages._asdict() | counts}
+        stages = self._stages._asdict() | counts
+        updates = self._engine.updates
+        return {"version": VERSION, "updates": updates, "state": state, "param_groups": groups, "stages": stages}
 
     def load_state_dict(self, state_dict):
         """Take over the state and the options of a `state_dict`. The parameters themselves are not in it.
@@ -392,7 +403,10 @@ class Optimizer:
 
     def _checked_state_dict(self, state_dict):
         """The options of each group, those of the stages, and the counts and flat copies of all state."""
-        state, groups, stages = _entries("state_dict", state_dict, ("state", "param_groups", "stages"))
+        expected = ("version", "updates", "state", "param_groups", "stages")
+        version, updates, state, groups, stages = _entries("state_dict", state_dict, expected)
+        if version != VERSION:
+            raise ValueError(f"state_dict['version']: this fastopt reads version {VERSION}, found {version!r}")
         _check_length("state_dict['param_groups']", groups, len(self._groups), "groups")
         loaded_options, keys = [], []
         for index, (mine, loaded) in enumerate(zip(self._groups, groups, strict=True)):
@@ -411,13 +425,14 @@ class Optimizer:
                     if not isinstance(name, str) or name != expected:
                         raise ValueError(f"{label}['param_names']: expected {expected!r}, found {name!r}; {_SAME}")
             loaded_options.append(self.checked(loaded))
-            _check_arrays(f"{label}: its options", self.states(loaded_options[-1]), self.states(mine))
+            _check_arrays(f"{label}: its options", self.state_arrays(loaded_options[-1]), self.state_arrays(mine))
         for key, count in Counter(keys).items():
             if count > 1:
                 raise ValueError(f"state_dict['param_groups']: {key} stands for more than one parameter")
         names = (*Stages._fields, *_STAGE_COUNTS)
         stages = dict(zip(names, _entries("state_dict['stages']", stages, names), strict=True))
         counts = {name: _count(f"state_dict['stages'][{name!r}]", stages.pop(name)) for name in _STAGE_COUNTS}
+        counts["updates"] = _count("state_dict['updates']", updates)
         stages = self._stages.changed(**stages)
         _check_arrays("state_dict['stages']: they", stages.arrays, self._stages.arrays)
         check_stages(stages)
@@ -493,18 +508,19 @@ class Optimizer:
         for o in dicts:
             arrays, names = o.pop("params"), o.pop("param_names", None)
             o = self.checked(self._defaults | known(o, self._defaults, type(self)))
+            of_rule = self.state_arrays(o)
             for name, array in zip(names or [None] * len(arrays), arrays, strict=True):
                 parameters.append(Parameter(name, len(parameters), len(groups), array))
-                parameters[-1].add_state(self.states(o), self._stages.arrays)
+                parameters[-1].add_state(of_rule, self._stages.arrays)
             members = {"params": tuple(arrays)} | ({"param_names": tuple(names)} if names else {})
             groups.append(ParamGroup(type(self), len(groups), members, o, self._claim))
         _check_names(parameters)
         memory = Memory(parameters)
         counts = np.zeros((2, len(parameters)), dtype=np.int64)
         counts[:, : len(self._parameters)] = self._counts
-        formulas = [group.formula for group in groups]
+        kernel_calls = [group.kernel_call for group in groups]
         engine = self._backend.engine(
-            self._claim, self._backend.kernels, parameters, memory, counts, formulas, self._stages
+            self._claim, self._backend.kernels, parameters, memory, counts, kernel_calls, self._stages
         )
 
         if self._engine is not None:
@@ -546,11 +562,19 @@ class Optimizer:
                 mine[:] = block
 
 
+# The layout of state dicts.
+VERSION = 1
 # What the engine counts for all parameters together.
 _STAGE_COUNTS = ("calls", "skipped_steps")
 # What outlives an engine.
-_CARRIED = ("norm", *_STAGE_COUNTS)
+_CARRIED = ("norm", "updates", *_STAGE_COUNTS)
 _SAME = "make the optimizer as the saved one was made"
+
+
+def arguments(names):
+    """The arguments of an ``__init__``, given its local names."""
+    stages = names.pop("stages")
+    return {name: value for name, value in names.items() if name not in ("self", "__class__")} | stages
 
 
 def _count(label, value):

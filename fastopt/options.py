@@ -15,8 +15,8 @@ def nearest(name, known):
 
 
 def _real(name, value, expected="a number", whose=""):
-    """A number as a float; one that is too large for that is infinite."""
-    if not isinstance(value, Real) or isinstance(value, bool):
+    """A number as a float, of arrays those without axes too; one that is too large for that is infinite."""
+    if not _is_real(value):
         raise TypeError(f"{name}: expected {expected}, found {value!r}{whose}")
     try:
         return float(value)
@@ -24,9 +24,18 @@ def _real(name, value, expected="a number", whose=""):
         return math.inf
 
 
-def number(name, value, *, below=None, whose=""):
+def _is_real(value):
+    """Also of other libraries' arrays, as far as they say what they hold."""
+    if isinstance(value, Real):
+        return not isinstance(value, bool)
+    if getattr(value, "shape", None) != () or not hasattr(value, "__float__"):
+        return False
+    return not any(kind in str(getattr(value, "dtype", "")) for kind in ("bool", "complex", "object", "str", "time"))
+
+
+def number(name, value, *, below=None, expected="a number", whose=""):
     """A finite number that is not negative, as a float; smaller than `below` where that is given."""
-    value = _real(name, value, whose=whose)
+    value = _real(name, value, expected, whose)
     if not (math.isfinite(value) and value >= 0 and (below is None or value < below)):
         allowed = "finite and not negative" if below is None else f"in [0, {below})"
         raise ValueError(f"{name}: {value!r} was given{whose}; it must be {allowed}")
@@ -39,12 +48,10 @@ def fraction(name, value):
 
 
 def rate(name, value):
-    """A learning rate: a number, or a function of the step count."""
+    """A learning rate: a number, or a function of the number of updates before."""
     if callable(value):
         return value
-    if not isinstance(value, Real):
-        raise TypeError(f"{name}: expected a number or a function of the step count, found {value!r}")
-    return number(name, value)
+    return number(name, value, expected="a number or a function of the number of updates")
 
 
 # Positive numbers have to stay positive in float32, and so do their inverses.
@@ -107,3 +114,18 @@ def choice(*allowed):
         return value
 
     return check
+
+
+# Options as formulas take them.
+
+
+def each_beta(o):
+    """The pair of decays, each by its own name."""
+    beta1, beta2 = o["betas"]
+    return {"beta1": beta1, "beta2": beta2}
+
+
+def placed_eps(o):
+    """eps as what is added inside the root and what outside: 0 is exact in either place."""
+    inside = o["eps_placement"] == "inside"
+    return {"eps_root": o["eps"] if inside else 0.0, "eps": 0.0 if inside else o["eps"]}

@@ -55,12 +55,11 @@ class Parameter:
         self.view = plain.view()
         self.flat = flat(self.view)
         self.state_flats = {}
-        self.kernel_flats = ()  # those of them that the kernel takes
         self.counts = None  # of all parameters' steps, and of the gradients in their sums; the optimizer's
         self._scratch = None
 
     def add_state(self, of_rule, of_stages):
-        """Make the state arrays, given their names and initial values: those of the rule in the kernel's order."""
+        """Make the state arrays, given their names and initial values."""
         initial = of_rule | of_stages
         for (name, value), block in zip(initial.items(), _blocks(self.flat, len(initial)), strict=True):
             if value is COPY:
@@ -71,7 +70,6 @@ class Parameter:
                 if not np.isfinite(block).all():
                     raise ValueError(f"{self.label}: its state {name!r} cannot start at {value!r} in {block.dtype}")
             self.state_flats[name] = block
-        self.kernel_flats = tuple(self.state_flats[name] for name in of_rule)
 
     @property
     def order(self):

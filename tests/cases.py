@@ -3,9 +3,9 @@
 from fastopt import LAMB, LARS, SGD, Adadelta, Adagrad, Adam, AdamW, RMSprop
 
 
-def falling(t):
-    """A learning rate that changes at every step: only then do some momentum forms differ."""
-    return 0.1 / (1 + 0.5 * (t - 1))
+def falling(n):
+    """A learning rate that changes at every update: only then do some momentum forms differ."""
+    return 0.1 / (1 + 0.5 * n)
 
 
 # Each with a decay, coupled or decoupled, ascending or descending, somewhere.

@@ -9,9 +9,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 import fastopt
-from fastopt import reference
+from fastopt import formula
 
-CHUNK = reference.CHUNK
+CHUNK = formula.CHUNK
 LENGTHS = (0, 1, 7, 8, 15, 16, 17, 55, 1000, CHUNK - 1, CHUNK, CHUNK + 1)
 STARTS = (0, 1, 3)
 STEPS = 3
@@ -28,7 +28,7 @@ def pair(name, parameters, backend):
 def test_chunk_is_the_engines(compiled):
     from fastopt._core import engine
 
-    assert engine.CHUNK == reference.CHUNK
+    assert engine.CHUNK == CHUNK
 
 
 @pytest.mark.parametrize("dtype", DTYPES)

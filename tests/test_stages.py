@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 import fastopt
 from fastopt import engine
 from fastopt.engine import CAN_FLUSH
-from fastopt.reference import CHUNK
+from fastopt.formula import CHUNK
 from fastopt.rules import VARIANTS
 from fastopt.stages import Stages
 

@@ -1,40 +1,43 @@
 """What the processor offers and the operating system allows, and the switch of its arithmetic for subnormals.
 
-Both matter: a system that does not save the wide registers has to be respected. GCC's and Clang's builtins look at
-both. This module is compiled with baseline flags, so that it runs anywhere.
+Both matter: a system that does not save the wide registers has to be respected. So cpuid is asked for the first, and
+xgetbv for the second, with every compiler: not all have the builtins that look at both. This module is compiled with
+baseline flags, so that it runs anywhere.
 """
 
 cdef extern from *:
     """
-    #if defined(_MSC_VER) && (defined(_M_X64) || defined(_M_IX86))
-      #include <intrin.h>
-      #define BITS(word, mask) (((word) & (mask)) == (mask))
-      /* Leaf 7 of cpuid in `seven`, and the registers that the system saves (XCR0). */
-      static unsigned long long fastopt_saved(int seven[4]) {
-        int leaf[4];
-        __cpuid(leaf, 0);
+    #define FASTOPT_BITS(word, mask) (((unsigned)(word) & (mask)) == (mask))
+    #if defined(__x86_64__) || defined(__i386__) || defined(_M_X64) || defined(_M_IX86)
+      #if defined(_MSC_VER)
+        #include <intrin.h>
+        static void fastopt_cpuid(int leaf, unsigned out[4]) { __cpuidex((int*)out, leaf, 0); }
+        static unsigned fastopt_xcr0(void) { return (unsigned)_xgetbv(0); }
+      #else
+        #include <cpuid.h>
+        static void fastopt_cpuid(int leaf, unsigned out[4]) { __cpuid_count(leaf, 0, out[0], out[1], out[2], out[3]); }
+        static unsigned fastopt_xcr0(void) {
+          unsigned low, high;
+          __asm__ __volatile__("xgetbv" : "=a"(low), "=d"(high) : "c"(0));
+          return low;
+        }
+      #endif
+      /* Whether leaf 7 of cpuid has these bits in ebx, and the system saves these registers. */
+      static int fastopt_has(unsigned features, unsigned registers) {
+        unsigned leaf[4];
+        fastopt_cpuid(0, leaf);
         if (leaf[0] < 7) return 0;
-        __cpuidex(seven, 7, 0);
-        __cpuid(leaf, 1);
-        return BITS(leaf[2], 1 << 27) ? _xgetbv(0) : 0;
+        fastopt_cpuid(1, leaf);
+        if (!FASTOPT_BITS(leaf[2], 1u << 27) || !FASTOPT_BITS(fastopt_xcr0(), registers)) return 0;
+        fastopt_cpuid(7, leaf);
+        return FASTOPT_BITS(leaf[1], features);
       }
-      static int fastopt_has_avx2(void) {
-        int seven[4];
-        return BITS(fastopt_saved(seven), 0x06) && BITS(seven[1], 1 << 5);
-      }
-      static int fastopt_has_avx512(void) {
-        int seven[4];
-        /* F, DQ, BW and VL */
-        return BITS(fastopt_saved(seven), 0xe6) && BITS((unsigned)seven[1], 1u << 16 | 1u << 17 | 1u << 30 | 1u << 31);
-      }
-    #elif defined(__x86_64__) || defined(__i386__)
-      #define fastopt_has_avx2() __builtin_cpu_supports("avx2")
-      #define fastopt_has_avx512() (__builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512vl") && \
-                                    __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512dq"))
     #else
-      #define fastopt_has_avx2() 0
-      #define fastopt_has_avx512() 0
+      static int fastopt_has(unsigned features, unsigned registers) { (void)features; (void)registers; return 0; }
     #endif
+    /* AVX2 with the registers' lower and upper halves; F, DQ, BW and VL with the masks and all of the registers. */
+    #define fastopt_has_avx2() fastopt_has(1u << 5, 0x06)
+    #define fastopt_has_avx512() fastopt_has(1u << 16 | 1u << 17 | 1u << 30 | 1u << 31, 0xe6)
     """
     int fastopt_has_avx2()
     int fastopt_has_avx512()

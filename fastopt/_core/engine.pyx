@@ -1,5 +1,5 @@
 # distutils: language = c++
-"""The compiled engine: checks the gradients of a step, computes its scalars and runs its kernels.
+"""The compiled engine: checks the gradients of a step, computes its numbers and runs its kernels.
 
 It is the twin of fastopt/engine.py, which says what happens; this file says it fast. What is not plainly in order
 goes to the Python methods of the parameter, which raise the error or give an array that can be used. It knows
@@ -13,12 +13,12 @@ cimport numpy as cnp
 from cpython.mem cimport PyMem_Calloc, PyMem_Free
 from cpython.pycapsule cimport PyCapsule_GetPointer
 from libc.float cimport DBL_MAX, FLT_MAX
-from libc.math cimport INFINITY, fabs, isfinite, pow
+from libc.math cimport INFINITY, fabs, isfinite
 from libc.stdint cimport int64_t, uint64_t, uintptr_t
 
 import numpy as np
 
-from fastopt.engine import BOUND, BUSY, UNBOUND, check_scalars, check_stages, learning_rate, nonfinite_error, ordered
+from fastopt.engine import BOUND, BUSY, UNBOUND, check_numbers, check_stages, learning_rate, nonfinite_error, ordered
 from fastopt.parameters import check_apart
 from fastopt.stages import EMA, GRAD_SUM
 
@@ -41,83 +41,97 @@ def set_num_threads(int n):
     threads = n
 
 
-cdef enum Kind:
-    # What a scalar is: a number, one of engine.STEP_SCALARS, or what a function of (t, lr) gives.
-    NUMBER, LR, LR_C1, LR_ROOT_C2_C1, ONE_C1, ONE_C2, FUNCTION
-
-KINDS = {"lr": LR, "lr/c1": LR_C1, "lr*sqrt(c2)/c1": LR_ROOT_C2_C1, "1/c1": ONE_C1, "1/c2": ONE_C2}
-
-
 cdef void unpack(capsules, void** out) except *:
     """The pointers for float32 and float64."""
     for i, name in enumerate((b"fastopt float32 kernel", b"fastopt float64 kernel")):
-        out[i] = PyCapsule_GetPointer(capsules[i], name)
+        out[i] = NULL if capsules[i] is None else PyCapsule_GetPointer(capsules[i], name)
 
 
 cdef class Group:
-    """The formula of one parameter group, unpacked."""
-    cdef Kernel kernels[2]  # float32, float64
-    cdef Reduction prepare[2]  # or NULL
-    cdef int buffers, count  # of state and other arrays, and of scalars
+    """The kernel call of one parameter group, unpacked."""
+    cdef object call
     cdef Py_ssize_t index
+    cdef Numbers compute_numbers
+    cdef Loop* loops
+    cdef double* inputs
+    cdef int lr_place, t_place  # among the inputs; -1 where the formula does not name it
+    cdef uint64_t present  # a bit for each state array of its parameters
     cdef double largest  # that all of its parameters can hold
-    cdef double s, l2, decay, beta1, beta2
-    cdef object lr
-    cdef tuple scalars
-    cdef Kind kinds[MOST_SCALARS]
-    cdef double numbers[MOST_SCALARS]
+    cdef object rate
+    cdef double s, l2, decay
+    # Of the step that is being made: its learning rate, and the last tensor whose numbers were computed, for which t.
+    cdef int64_t stamp, t
+    cdef double lr
+    cdef Tensor* last
 
-    def __cinit__(self, Py_ssize_t index, formula, kernels):
-        single, double_, self.buffers, self.count = kernels.KERNELS[formula.kernel]
-        unpack((single, double_), <void**>self.kernels)
-        if formula.kernel in kernels.PREPARE:
-            unpack(kernels.PREPARE[formula.kernel], <void**>self.prepare)
-        self.index = index
-        self.largest = DBL_MAX
-        self.s, self.l2, self.decay = formula.s, formula.l2, formula.decay
-        self.beta1, self.beta2 = formula.corrected
-        self.lr, self.scalars = formula.lr, formula.scalars
-        if 3 + len(self.scalars) != self.count or self.count > MOST_SCALARS:
-            raise ValueError(f"kernel {formula.kernel!r}: it takes other scalars than the rule gives")
-        for i, scalar in enumerate(self.scalars):
-            if callable(scalar):
-                self.kinds[i] = FUNCTION
-            elif isinstance(scalar, str):
-                self.kinds[i] = KINDS[scalar]
-            else:
-                self.kinds[i], self.numbers[i] = NUMBER, scalar
+    def __cinit__(self, Py_ssize_t index, call, kernels):
+        key = f"{call.formula.__module__}.{call.formula.__qualname__}"
+        if key not in kernels.FORMULAS:
+            raise ValueError(f"formula {key}: it is not compiled; use backend='numpy'")
+        numbers, arrays, inputs, loops = kernels.FORMULAS[key]
+        self.call, self.index, self.largest = call, index, DBL_MAX
+        self.compute_numbers = <Numbers>PyCapsule_GetPointer(numbers, b"fastopt numbers")
+        names = [name for name in call.arrays if name != "p"]
+        if len(names) != len(arrays) or list(call.numbers) != list(inputs) or len(names) + 2 > MAX_BUFFERS:
+            raise ValueError(f"formula {key}: it takes other arrays or numbers than when it was compiled")
+        for i, name in enumerate(names):
+            self.present |= (<uint64_t>(name is not None)) << <int>i
+        self.loops = <Loop*>PyMem_Calloc(len(loops), sizeof(Loop))
+        self.inputs = <double*>PyMem_Calloc(len(inputs) + 1, sizeof(double))
+        if self.loops == NULL or self.inputs == NULL:
+            raise MemoryError
+        for i, (both, reductions, finishing, used, checked, places, sums) in enumerate(loops):
+            unpack(both, <void**>self.loops[i].kernels)
+            unpack(reductions, <void**>self.loops[i].reductions)
+            if finishing is not None:
+                self.loops[i].finish = <Finish>PyCapsule_GetPointer(finishing, b"fastopt finish")
+            self.loops[i].arrays, self.loops[i].checked, self.loops[i].places = used, checked, places
+            self.loops[i].sums = sums
+            if places > MAX_NUMBERS or sums > MAX_SUMS:
+                raise ValueError(f"formula {key}: more numbers or sums than the engine holds; raise MAX_NUMBERS, MAX_SUMS")
+        for i, value in enumerate(call.numbers.values()):
+            self.inputs[i] = value
+        self.lr_place = inputs.index("lr") if "lr" in inputs else -1
+        self.t_place = inputs.index("t") if "t" in inputs else -1
+        self.s, self.l2, self.decay, self.rate = call.s, call.l2, call.decay, call.lr
+        self.stamp = -1
 
-    cdef int compute(self, int64_t t, double scale, double* out) except -1:
-        """The scalars of step t, of gradients times `scale`."""
-        cdef double lr = self.lr if type(self.lr) is float else learning_rate(self.lr, t)
-        cdef double c1 = 1 - pow(self.beta1, <double>t), c2 = 1 - pow(self.beta2, <double>t)
-        cdef double value
+    def __dealloc__(self):
+        PyMem_Free(self.loops)
+        PyMem_Free(self.inputs)
+
+    cdef int begin(self, int64_t stamp, int64_t updates) except -1:
+        """Compute what is the same for all tensors in a step."""
+        self.lr = self.rate if type(self.rate) is float else learning_rate(self.rate, updates)
+        self.last = NULL
+        self.stamp = stamp
+        return 0
+
+    cdef int compute(self, int64_t t, double scale, Tensor* tensor) except -1:
+        """Compute a tensor's numbers of step t, of gradients times `scale`, and choose its loop."""
+        cdef double* numbers = tensor.own_numbers
+        cdef const Loop* loop
         cdef int i
         cdef bint finite = True
-        out[0] = self.s * scale
-        out[1] = self.l2
-        out[2] = 1 - lr * self.decay
-        for i in range(self.count - 3):
-            if self.kinds[i] == NUMBER:
-                value = self.numbers[i]
-            elif self.kinds[i] == LR:
-                value = lr
-            elif self.kinds[i] == LR_C1:
-                value = lr / c1
-            elif self.kinds[i] == LR_ROOT_C2_C1:
-                value = lr * sqrt(c2) / c1
-            elif self.kinds[i] == ONE_C1:
-                value = 1 / c1
-            elif self.kinds[i] == ONE_C2:
-                value = 1 / c2
-            else:
-                value = self.scalars[i](t, lr)
-            out[3 + i] = value
-        for i in range(self.count):
-            finite = finite and fabs(out[i]) <= self.largest
+        numbers[0] = self.s * scale
+        numbers[1] = self.l2
+        numbers[2] = 1 - self.lr * self.decay
+        if self.lr_place >= 0:
+            self.inputs[self.lr_place] = self.lr
+        if self.t_place >= 0:
+            self.inputs[self.t_place] = <double>t
+        loop = &self.loops[self.compute_numbers(self.inputs, numbers)]
+        for i in range(loop.checked):
+            finite = finite and fabs(numbers[i]) <= self.largest
         if not finite:
             dtype = np.dtype(np.float64 if self.largest == DBL_MAX else np.float32)
-            check_scalars(self.index, t, tuple([out[i] for i in range(self.count)]), dtype)
+            check_numbers(self.index, self.call, t, self.lr, scale, dtype)
+        if loop.arrays & ~self.present:
+            raise RuntimeError(
+                f"group {self.index}: at step {t} its formula uses a state array that it does not use at the first"
+            )
+        tensor.loop, tensor.numbers = loop, numbers
+        self.t, self.last = t, tensor
         return 0
 
 
@@ -174,10 +188,10 @@ cdef class Engine:
     cdef Claim claim
     cdef bint retired
     cdef Plan plan
-    cdef Tensor** owners  # those whose blocks a step has filled
+    cdef Tensor** owners  # those whose own numbers a step has computed
     cdef Py_ssize_t* order  # of the gradients in memory, as it was last
     cdef Py_ssize_t count, owned
-    cdef list parameters, arrays, views, names, groups, held, copied, bound
+    cdef list parameters, arrays, views, names, groups, members, held, copied, bound
     cdef object kernels, memory
     cdef cnp.ndarray counts, starts_array, ends_array
     cdef int64_t* steps
@@ -187,24 +201,24 @@ cdef class Engine:
     cdef Py_ssize_t blocks
     cdef double clip_norm, loss_scale, scale
     cdef int64_t accumulate
-    cdef bint examines, skips, prepares
+    cdef bint examines, skips, reduces
+    cdef int64_t stamp  # of the step that computed numbers last
     cdef public double norm  # of the gradients in the last step, or -1
+    cdef public int64_t updates
     cdef public int64_t calls  # since the last update
     cdef public int64_t skipped_steps
 
     new_claim = Claim
 
-    def __cinit__(self, Claim claim, kernels, list parameters, memory, cnp.ndarray counts, list formulas, stages):
+    def __cinit__(self, Claim claim, kernels, list parameters, memory, cnp.ndarray counts, list kernel_calls, stages):
         cdef Py_ssize_t i, chunks = 0
-        cdef int j
-        cdef cnp.ndarray flat
         self.claim, self.kernels, self.parameters, self.memory = claim, kernels, parameters, memory
         self.count = len(parameters)
         self.arrays = [parameter.array for parameter in parameters]
         self.views = [parameter.view for parameter in parameters]
         names = [parameter.name for parameter in parameters]
         self.names = None if None in names else names
-        self.groups = [None] * len(formulas)
+        self.groups = [None] * len(kernel_calls)
         self.held = [None] * self.count
         self.counts = counts
         self.steps = <int64_t*>cnp.PyArray_DATA(counts)
@@ -221,16 +235,9 @@ cdef class Engine:
             raise MemoryError
         for i, parameter in enumerate(parameters):
             tensor = &self.plan.tensors[i]
-            flats = [parameter.flat, None, *parameter.kernel_flats]
-            if len(flats) > MOST_BUFFERS:
-                raise ValueError(f"{parameter.label}: more state arrays than the engine holds; raise MOST_BUFFERS")
-            for j, block in enumerate(flats):
-                if block is not None:
-                    flat = block
-                    tensor.buffers[j] = cnp.PyArray_DATA(flat)
+            tensor.buffers[0] = data_of(parameter.flat)
             tensor.ema = data_of(parameter.state_flats.get(EMA))
             tensor.grad_sum = data_of(parameter.state_flats.get(GRAD_SUM))
-            tensor.count = len(flats)
             tensor.n = parameter.flat.size
             tensor.itemsize = parameter.flat.itemsize
             tensor.group = parameter.group
@@ -238,7 +245,7 @@ cdef class Engine:
             chunks += (tensor.n + CHUNK_ELEMENTS - 1) // CHUNK_ELEMENTS
             self.order[i] = i
         self.plan.tasks = <Task*>PyMem_Calloc(self.count + chunks, sizeof(Task))
-        self.plan.sums = <double*>PyMem_Calloc(2 * chunks, sizeof(double))
+        self.plan.sums = <double*>PyMem_Calloc(MAX_SUMS * chunks, sizeof(double))
         if self.plan.tasks == NULL or self.plan.sums == NULL:
             raise MemoryError
         self.plan.task_count = cut(self.plan.tensors, self.count, self.plan.tasks)
@@ -247,8 +254,12 @@ cdef class Engine:
         unpack(kernels.STAGES["clip"], <void**>self.plan.clip)
         unpack(kernels.STAGES["average"], <void**>self.plan.average)
         unpack(kernels.STAGES["swap"], <void**>self.plan.swap)
-        for i in range(len(formulas)):
-            self.set_formula(i, formulas[i])
+        members = [[] for _ in kernel_calls]
+        for i in range(self.count):
+            members[self.plan.tensors[i].group].append(i)
+        self.members = members
+        for i in range(len(kernel_calls)):
+            self.set_kernel_call(i, kernel_calls[i])
         self.norm = -1
         self.set_stages(stages)
 
@@ -262,26 +273,22 @@ cdef class Engine:
     def retire(self):
         self.retired = True
 
-    def set_formula(self, Py_ssize_t index, formula):
+    def set_kernel_call(self, Py_ssize_t index, call):
         cdef Py_ssize_t i
-        cdef Group group = Group(index, formula, self.kernels)
+        cdef int j
+        cdef Group group = Group(index, call, self.kernels)
         cdef Tensor* tensor
-        for i in range(self.count):
+        names = [name for name in call.arrays if name != "p"]
+        for i in self.members[index]:
             tensor = &self.plan.tensors[i]
-            if tensor.group == index:
-                if tensor.count != group.buffers:
-                    raise ValueError(f"kernel {formula.kernel!r}: it takes other state arrays than the rule has")
-                if tensor.itemsize == 4:
-                    group.largest = FLT_MAX
+            state = self.parameters[i].state_flats
+            tensor.count, tensor.arrays = <int>len(names) + 2, 2
+            for j in range(tensor.count - 2):
+                tensor.buffers[2 + j] = data_of(state.get(names[j]))
+                tensor.arrays += tensor.buffers[2 + j] != NULL
+            if tensor.itemsize == 4:
+                group.largest = FLT_MAX
         self.groups[index] = group
-        self.prepares = False
-        for i in range(self.count):
-            tensor = &self.plan.tensors[i]
-            if tensor.group == index:
-                tensor.kernel = group.kernels[tensor.itemsize == 8]
-                tensor.prepare = group.prepare[tensor.itemsize == 8]
-                tensor.trust_slot = group.count - 1
-            self.prepares = self.prepares or tensor.prepare != NULL
 
     def set_stages(self, stages):
         check_stages(stages)
@@ -325,7 +332,7 @@ cdef class Engine:
                 self.scale = 1 / (<double>(self.calls + 1) if self.plan.gathers else self.loss_scale)
                 self.plan.clip_scalars[0] = self.scale
                 # Learning rates are the caller's code, which may do anything: so they come before the checks.
-                self.compute_scalars()
+                self.compute_numbers()
             self.admit()
             for i in range(self.count):
                 tensor = &self.plan.tensors[i]
@@ -333,7 +340,7 @@ cdef class Engine:
                     tensor.gradient = NULL if self.held[i] is None else cnp.PyArray_DATA(<cnp.ndarray>self.held[i])
                     tensor.buffers[1] = tensor.grad_sum if self.plan.gathers else tensor.gradient
                     elements += tensor.n
-                    size += tensor.n * tensor.itemsize * tensor.count
+                    size += tensor.n * tensor.itemsize * tensor.arrays
             # Nothing has been written until here, and what follows cannot fail.
             threads_used = self.threads_for(size)
             if elements < RELEASE_ELEMENTS:
@@ -409,28 +416,30 @@ cdef class Engine:
             self.held[i] = None
         self.copied = None
 
-    cdef int compute_scalars(self) except -1:
-        """Point each active tensor at its scalars: its own, or those of one before it in the same group and step."""
-        cdef Py_ssize_t i, j
+    cdef int compute_numbers(self) except -1:
+        """Point each active tensor at its numbers: its own, or those of one before it in the same group and step."""
+        cdef Py_ssize_t i
         cdef int64_t t
         cdef Tensor* tensor
-        self.owned = 0
+        cdef Group group
+        cdef double scale = 1 if self.plan.clips_value else self.scale
+        self.owned, self.reduces = 0, False
+        self.stamp += 1
         for i in range(self.count):
             tensor = &self.plan.tensors[i]
             if not tensor.active:
                 continue
             t = self.steps[i] + 1
-            # Backwards, for most often the last one will do.
-            for j in range(self.owned - 1, -1, -1):
-                if self.owners[j].group == tensor.group and self.owners[j].t == t:
-                    tensor.scalars = self.owners[j].own_scalars
-                    break
+            group = <Group>self.groups[tensor.group]
+            if group.stamp != self.stamp:
+                group.begin(self.stamp, self.updates)
+            if group.last != NULL and group.t == t:
+                tensor.loop, tensor.numbers = group.last.loop, group.last.own_numbers
             else:
-                (<Group>self.groups[tensor.group]).compute(t, 1 if self.plan.clips_value else self.scale, tensor.own_scalars)
-                tensor.scalars = tensor.own_scalars
-                tensor.t = t
+                group.compute(t, scale, tensor)
                 self.owners[self.owned] = tensor
                 self.owned += 1
+            self.reduces = self.reduces or tensor.loop.sums > 0
         return 0
 
     cdef int admit(self) except -1:
@@ -582,18 +591,19 @@ cdef class Engine:
                 do_pass(plan, gather | MEASURE, threads_used)
                 gather = 0
             self.clip_by_norm()
-        if self.prepares:
-            do_pass(plan, gather | PREPARE, threads_used)
+        if self.reduces:
+            do_pass(plan, gather | REDUCE, threads_used)
             gather = 0
-            # Backwards, for those that come first are those whose scalars others share.
+            # Backwards, for those that come first are those whose numbers others share.
             for i in range(self.count - 1, -1, -1):
-                if plan.tensors[i].active and plan.tensors[i].prepare != NULL:
-                    set_trust(plan, &plan.tensors[i])
+                if plan.tensors[i].active and plan.tensors[i].loop.sums > 0:
+                    finish(plan, &plan.tensors[i])
         do_pass(plan, gather | UPDATE, threads_used)
         for i in range(self.count):
             if plan.tensors[i].active:
                 self.steps[i] += 1
                 self.gathered[i] = 0
+        self.updates += self.owned > 0
         self.calls = 0
 
     cdef void clip_by_norm(self) noexcept nogil:
@@ -610,7 +620,7 @@ cdef class Engine:
         self.plan.clip_scalars[0] *= factor
         if not self.plan.clips_value:
             for i in range(self.owned):
-                self.owners[i].own_scalars[0] *= factor
+                self.owners[i].own_numbers[0] *= factor
 
 
 cdef class Swapped:
@@ -639,4 +649,5 @@ cdef class Swapped:
 
 
 cdef void* data_of(block) noexcept:
+    """Of an array, or NULL for None."""
     return NULL if block is None else cnp.PyArray_DATA(<cnp.ndarray>block)

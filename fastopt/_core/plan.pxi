@@ -20,8 +20,10 @@ cdef extern from "subnormals.h":
     void fastopt_set_mode(uint64_t) noexcept nogil
     uint64_t fastopt_flushing(uint64_t) noexcept nogil
 
-ctypedef void (*Kernel)(void** buffers, const double* scalars, Py_ssize_t n) noexcept nogil
-ctypedef void (*Reduction)(void** buffers, const double* scalars, Py_ssize_t n, double* sums) noexcept nogil
+ctypedef int (*Numbers)(const double* inputs, double* numbers) noexcept nogil  # and which loop they are for
+ctypedef void (*Kernel)(void** buffers, const double* numbers, Py_ssize_t n) noexcept nogil
+ctypedef void (*Reduction)(void** buffers, const double* numbers, Py_ssize_t n, double* sums) noexcept nogil
+ctypedef void (*Finish)(const double* sums, double* numbers) noexcept nogil
 
 cdef extern from *:
     """
@@ -32,8 +34,9 @@ cdef extern from *:
         CHUNK_ELEMENTS
 
 cdef enum:
-    MOST_BUFFERS = 5
-    MOST_SCALARS = 16
+    MAX_BUFFERS = 10
+    MAX_NUMBERS = 32
+    MAX_SUMS = 4
     # The bytes of a step's arrays for each thread that takes part. Fewer are done before a thread is awake.
     THREAD_BYTES = 2 << 20
 
@@ -42,30 +45,37 @@ cdef enum Stage:
     EXAMINE = 1  # sum the squares of gradients as they are given: not finite if one of them is not
     GATHER = 2  # add the gradients to the sums of those before
     MEASURE = 4  # sum the squares of the gradients that the rule will get
-    PREPARE = 8  # what kernels that need norms do before
+    REDUCE = 8  # the first loops of rules that need sums
     UPDATE = 16  # the kernels, and what comes after them
     SWAP = 32  # parameters with their averages
 
+cdef struct Loop:
+    Kernel kernels[2]  # float32, float64
+    Reduction reductions[2]  # or NULL
+    Finish finish  # or NULL: of the numbers that depend on what was reduced
+    uint64_t arrays  # a bit for each state array that it uses
+    int checked, places  # how many numbers have to be finite, and how many there are
+    int sums
+
+
 cdef struct Tensor:
-    void* buffers[MOST_BUFFERS]  # parameter, gradient for the kernel, state
+    void* buffers[MAX_BUFFERS]  # parameter, gradient for the kernel, state: NULL where the formula does not use it
     void* gradient  # as it is given; NULL for none
     void* apart  # a gradient that was found to share no memory with parameters and state: most often the next is there
     void* grad_sum  # or NULL
     void* ema  # or NULL
     int count  # of buffers
+    int arrays  # of those that are there
     Py_ssize_t n
     Py_ssize_t group
     Py_ssize_t itemsize
     Py_ssize_t first_chunk  # its place among the chunks of all tensors
     bint active  # takes part in this step
-    Kernel kernel
-    Reduction prepare  # or NULL
-    int trust_slot  # the last scalar: a coefficient, until `set_trust` multiplies it by the ratio of the norms
-    # Tensors of one group and step count have the same scalars: they stand in the `own_scalars` of the first of them
-    # alone, and the others point there. Only ratios of norms are each tensor's own.
-    const double* scalars
-    double own_scalars[MOST_SCALARS]
-    int64_t t  # the step that they are of
+    const Loop* loop
+    # Tensors of one group and step count have the same numbers: most often they stand in the `own_numbers` of the first
+    # of them alone, and the others point there. Only those that depend on sums are each tensor's own.
+    const double* numbers
+    double own_numbers[MAX_NUMBERS]
 
 
 cdef struct Task:
@@ -76,7 +86,7 @@ cdef struct Task:
 cdef struct Plan:
     Tensor* tensors
     Task* tasks
-    double* sums  # two for each chunk: `squares` has the first; reductions the parameter's and its update's
+    double* sums  # MAX_SUMS for each chunk
     Py_ssize_t task_count
     # The stages for float32 and float64, and which of them are on.
     Reduction squares[2]
@@ -96,8 +106,8 @@ cdef void do_chunk(Plan* plan, Tensor* tensor, Py_ssize_t start) noexcept nogil:
     cdef int j, stages = plan.stages, double_ = tensor.itemsize == 8
     cdef Py_ssize_t n = min(tensor.n - start, <Py_ssize_t>CHUNK_ELEMENTS)
     cdef Py_ssize_t offset = start * tensor.itemsize, size = n * tensor.itemsize
-    cdef double* sums = plan.sums + 2 * (tensor.first_chunk + start // CHUNK_ELEMENTS)
-    cdef void* buffers[MOST_BUFFERS]
+    cdef double* sums = plan.sums + MAX_SUMS * (tensor.first_chunk + start // CHUNK_ELEMENTS)
+    cdef void* buffers[MAX_BUFFERS]
     cdef void* pair[2]
     cdef void* given = NULL if tensor.gradient == NULL else <char*>tensor.gradient + offset
     cdef void* gradient  # that the rule is given: `given`, or the sum of gradients
@@ -108,21 +118,21 @@ cdef void do_chunk(Plan* plan, Tensor* tensor, Py_ssize_t start) noexcept nogil:
         plan.gather[double_](pair, &plan.gather_scale, n)
         if plan.zeroes:
             memset(given, 0, size)
-    if not stages & (MEASURE | PREPARE | UPDATE | SWAP):
+    if not stages & (MEASURE | REDUCE | UPDATE | SWAP):
         return
     for j in range(tensor.count):
-        buffers[j] = <char*>tensor.buffers[j] + offset
+        buffers[j] = NULL if tensor.buffers[j] == NULL else <char*>tensor.buffers[j] + offset
     gradient = buffers[1]
     if stages & MEASURE:
         plan.squares[double_](&gradient, NULL, n, sums)
-    if plan.clips_value and stages & (PREPARE | UPDATE):
+    if plan.clips_value and stages & (REDUCE | UPDATE):
         buffers[1] = scratch()
         pair[0], pair[1] = buffers[1], gradient
         plan.clip[double_](pair, plan.clip_scalars, n)
-    if stages & PREPARE and tensor.prepare != NULL:
-        tensor.prepare(buffers, tensor.scalars, n, sums)
+    if stages & REDUCE and tensor.loop.sums > 0:
+        tensor.loop.reductions[double_](buffers, tensor.numbers, n, sums)
     if stages & UPDATE:
-        tensor.kernel(buffers, tensor.scalars, n)
+        tensor.loop.kernels[double_](buffers, tensor.numbers, n)
         if plan.averages:
             pair[0], pair[1] = <char*>tensor.ema + offset, buffers[0]
             plan.average[double_](pair, plan.average_scalars, n)
@@ -164,21 +174,21 @@ cdef double sum_of(Plan* plan, Tensor* tensor, int which) noexcept nogil:
     cdef Py_ssize_t i
     cdef double total = 0
     for i in range((tensor.n + CHUNK_ELEMENTS - 1) // CHUNK_ELEMENTS):
-        total += plan.sums[2 * (tensor.first_chunk + i) + which]
+        total += plan.sums[MAX_SUMS * (tensor.first_chunk + i) + which]
     return total
 
 
-cdef void set_trust(Plan* plan, Tensor* tensor) noexcept nogil:
-    """Give a tensor scalars of its own, with the ratio of its norms; those that share another's come before it."""
-    cdef double trust = 1, of_p = sum_of(plan, tensor, 0), of_update = sum_of(plan, tensor, 1)
+cdef void finish(Plan* plan, Tensor* tensor) noexcept nogil:
+    """Give a tensor numbers of its own, with those that depend on its sums; those that share another's come before it."""
+    cdef double sums[MAX_SUMS]
     cdef int i
-    if of_p != 0 and of_update != 0:
-        trust = tensor.scalars[tensor.trust_slot] * sqrt(of_p) / sqrt(of_update)
-    if tensor.scalars != tensor.own_scalars:
-        for i in range(tensor.trust_slot):
-            tensor.own_scalars[i] = tensor.scalars[i]
-        tensor.scalars = tensor.own_scalars
-    tensor.own_scalars[tensor.trust_slot] = trust
+    for i in range(tensor.loop.sums):
+        sums[i] = sum_of(plan, tensor, i)
+    if tensor.numbers != tensor.own_numbers:
+        for i in range(tensor.loop.places):
+            tensor.own_numbers[i] = tensor.numbers[i]
+        tensor.numbers = tensor.own_numbers
+    tensor.loop.finish(sums, tensor.own_numbers)
 
 
 cdef Py_ssize_t cut(Tensor* tensors, Py_ssize_t count, Task* tasks) noexcept:

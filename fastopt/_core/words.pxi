@@ -1,0 +1,94 @@
+# The words of formulas, as fastopt/formula.py defines them, and the sums over arrays, in their one fixed order.
+
+from libc.math cimport NAN, fabs, fabsf, sqrt as sqrt_of_double, sqrtf
+from libc.stdint cimport uint64_t
+from libc.string cimport memset
+
+ctypedef fused real:
+    float
+    double
+
+cdef enum:
+    LANES = 32  # a power of two
+
+
+cdef inline real sqrt(real x) noexcept nogil:
+    if real is float:
+        return sqrtf(x)
+    else:
+        return sqrt_of_double(x)
+
+
+cdef inline real absolute(real x) noexcept nogil:
+    if real is float:
+        return fabsf(x)
+    else:
+        return fabs(x)
+
+
+cdef inline real sign(real x) noexcept nogil:
+    return <real>1 if x > 0 else <real>-1 if x < 0 else <real>0 if x == 0 else x
+
+
+cdef inline real larger(real x, real y) noexcept nogil:
+    # Gives y when either is NaN: this order compiles to one instruction.
+    return x if x > y else y
+
+
+cdef inline real smaller(real x, real y) noexcept nogil:
+    return x if x < y else y
+
+
+cdef inline double power(double x, double k) noexcept nogil:
+    """Of numbers: by repeated squaring, from the lowest bit up. Times 1 instead of branches, which no one could guess."""
+    cdef double result = 1
+    cdef uint64_t bits
+    if not (k >= 0 and k < 9.2e18) or k != <double><uint64_t>k:
+        return NAN
+    bits = <uint64_t>k
+    while bits:
+        result *= x if bits & 1 else 1
+        bits >>= 1
+        x *= x
+    return result
+
+
+# Sums add every LANES-th element into one lane. They go row by row, for memory likes to be read in order.
+
+cdef inline void add_elements(const real *restrict x, double *restrict lanes, Py_ssize_t n) noexcept nogil:
+    cdef Py_ssize_t i
+    for i in range(n):
+        lanes[i] = lanes[i] + <double>x[i]
+
+
+cdef inline void add_squares(const real *restrict x, double *restrict lanes, Py_ssize_t n) noexcept nogil:
+    cdef Py_ssize_t i
+    for i in range(n):
+        lanes[i] = lanes[i] + <double>x[i] * <double>x[i]
+
+
+cdef inline void add_products(
+    const real *restrict x, const real *restrict y, double *restrict lanes, Py_ssize_t n
+) noexcept nogil:
+    cdef Py_ssize_t i
+    for i in range(n):
+        lanes[i] = lanes[i] + <double>x[i] * <double>y[i]
+
+
+cdef inline Py_ssize_t clear(double* lanes, Py_ssize_t n) noexcept nogil:
+    """Zero as many lanes as n elements use, a power of two, and return their number."""
+    cdef Py_ssize_t width = 1
+    while width < n and width < LANES:
+        width *= 2
+    memset(lanes, 0, width * sizeof(double))
+    return width
+
+
+cdef inline double folded(double* lanes, Py_ssize_t width) noexcept nogil:
+    """Fold the lanes in halves. Zeros would not change the sum, so it does not matter that unused lanes are left out."""
+    cdef Py_ssize_t i
+    while width > 1:
+        width //= 2
+        for i in range(width):
+            lanes[i] = lanes[i] + lanes[i + width]
+    return lanes[0]

@@ -1,0 +1,253 @@
+"""The words that a formula may use, and the numbers that it is given.
+
+A formula is a rule's arithmetic, written once, as a function of arrays and of numbers::
+
+    def momentum(d, b, *, lr, mu):
+        b[:] = mu * b + d
+        return lr * b
+
+Before the ``*`` stand arrays: ``d``, the effective gradient; the parameter ``p``, where the formula needs it; and the
+state, which is updated in place. Behind it stand numbers, and flags, which are annotated ``bool``. What the formula
+returns is subtracted from the parameter. ``lr`` and ``t``, the parameter's step count from 1, change with the step.
+
+What holds numbers alone is computed in double precision, and rounded to the arrays' type once, where it meets an array.
+Arrays meet numbers and each other by ``+ - * /``, comparisons and the words of this module, which IEEE 754 rounds
+correctly: so the compiled loops, which `fastopt.translate` makes of the same text, give the same bits.
+"""
+
+import inspect
+import operator
+from functools import lru_cache
+from typing import NamedTuple
+
+import numpy as np
+
+# Sums add every LANES-th element of a chunk into one lane, fold the lanes in halves, and add up the chunks in order.
+LANES, CHUNK = 32, 16384
+
+
+class NotFinite(ValueError):
+    """A number that meets an array is not finite in the array's type."""
+
+
+class Number(float):
+    """A number of a formula: it computes with numbers in double precision as C does, without exceptions."""
+
+    __slots__ = ()
+    __array_ufunc__ = None  # arrays leave it to this class how they meet
+    __hash__ = float.__hash__
+
+    def rounded(self, dtype):
+        """As an array of this type takes it."""
+        value = dtype.type(self)
+        if not np.isfinite(value):
+            raise NotFinite(float(self))
+        return value
+
+
+class Measured(Number):
+    """A number that depends on a sum over an array: it may become anything, as the arrays may."""
+
+    __slots__ = ()
+
+    def rounded(self, dtype):
+        return dtype.type(self)
+
+
+def _meet(name, gives_number):
+    """A binary operation of numbers, and its reflection."""
+    operate = getattr(operator, name)
+
+    def apply(self, other, swapped):
+        if isinstance(other, np.ndarray):
+            pair = self.rounded(other.dtype), other
+        elif isinstance(other, int | float):
+            pair = np.float64(self), np.float64(other)
+        else:
+            return NotImplemented
+        result = operate(*pair[::-1] if swapped else pair)
+        return result if isinstance(other, np.ndarray) else gives_number(result, self, other)
+
+    return lambda self, other: apply(self, other, False), lambda self, other: apply(self, other, True)
+
+
+def _number(value, *of):
+    return Measured(value) if any(type(x) is Measured for x in of) else Number(value)
+
+
+for _name in ("add", "sub", "mul", "truediv"):
+    _forward, _backward = _meet(_name, _number)
+    setattr(Number, f"__{_name}__", _forward)
+    setattr(Number, f"__r{_name}__", _backward)
+for _name in ("lt", "le", "gt", "ge", "eq", "ne"):
+    setattr(Number, f"__{_name}__", _meet(_name, lambda result, *of: bool(result))[0])
+Number.__neg__ = lambda self: _number(-float(self), self)
+Number.__pos__ = lambda self: self
+
+
+# The words
+
+
+def sqrt(x):
+    """The square root; NaN of what is negative."""
+    return np.sqrt(x) if isinstance(x, np.ndarray) else _number(np.sqrt(np.float64(x)), x)
+
+
+def absolute(x):
+    """Without its sign."""
+    return np.absolute(x) if isinstance(x, np.ndarray) else _number(abs(float(x)), x)
+
+
+def sign(x):
+    """1, -1, or 0 for zeros of either sign; NaN of NaN."""
+    return np.sign(x) if isinstance(x, np.ndarray) else _number(np.sign(np.float64(x)), x)
+
+
+def larger(x, y):
+    """The larger of the two, and ``y`` when either is NaN."""
+    return where(x > y, x, y)
+
+
+def smaller(x, y):
+    """The smaller of the two, and ``y`` when either is NaN."""
+    return where(x < y, x, y)
+
+
+def where(condition, x, y):
+    """``x`` where the condition holds, else ``y``. One of them is an array, where the condition is one."""
+    if not isinstance(condition, np.ndarray):
+        return x if condition else y
+    arrays = [one for one in (x, y) if isinstance(one, np.ndarray)]
+    if not arrays:
+        raise TypeError("where: one of its two values has to be an array, for it gives the type")
+    dtype = arrays[0].dtype
+    return np.where(
+        condition,
+        *(one if isinstance(one, np.ndarray) else one.rounded(dtype) if isinstance(one, Number) else dtype.type(one)
+          for one in (x, y)),
+    )  # fmt: skip
+
+
+def power(x, k):
+    """``x**k`` for a whole number ``k`` from 0, by repeated squaring; NaN for any other ``k``.
+
+    From the lowest bit of ``k`` up: multiplications alone, so that it has the same bits on every machine. Of an array
+    `k` is a literal integer.
+    """
+    result = _number(1, x, k)
+    if not 0 <= k < 2**63 or k != int(k):
+        return np.nan * result
+    k = int(k)
+    while k:
+        if k & 1:
+            result = result * x
+        k >>= 1
+        if k:
+            x = x * x
+    return result
+
+
+def total(x):
+    """The sum of an array's elements, in double precision and in the one order that all backends keep."""
+    return Measured(_sum(x.size, lambda part: x[part].astype(np.float64)))
+
+
+def dot(x, y):
+    """The sum of the products of two arrays' elements, as `total` sums; the products too are in double precision."""
+    return Measured(_sum(x.size, lambda part: x[part].astype(np.float64) * y[part].astype(np.float64)))
+
+
+def norm(x):
+    """The root of the sum of an array's squares, ``sqrt(dot(x, x))``."""
+    return sqrt(dot(x, x))
+
+
+def _sum(size, terms):
+    total = 0.0
+    for start in range(0, size, CHUNK):
+        chunk = terms(slice(start, min(start + CHUNK, size)))
+        padded = np.zeros(-(-chunk.size // LANES) * LANES)
+        padded[: chunk.size] = chunk
+        lanes = np.add.accumulate(padded.reshape(-1, LANES))[-1]
+        while lanes.size > 1:
+            half = lanes.size // 2
+            lanes = lanes[:half] + lanes[half:]
+        total += float(lanes[0])
+    return total
+
+
+# What a formula is
+
+
+class Signature(NamedTuple):
+    """The names of a formula's parameters, in their order."""
+
+    arrays: tuple  # without d: the state, and p where it is there
+    numbers: tuple
+    flags: tuple
+
+    @property
+    def state(self):
+        return tuple(name for name in self.arrays if name != "p")
+
+
+@lru_cache(maxsize=1000)
+def signature(formula):
+    """A formula's parameters by their kinds; raises TypeError where they are not as a formula's have to be."""
+    arrays, numbers, flags = [], [], []
+    for name, parameter in inspect.signature(formula).parameters.items():
+        if parameter.default is not parameter.empty or parameter.kind in (
+            parameter.VAR_POSITIONAL,
+            parameter.VAR_KEYWORD,
+        ):
+            raise TypeError(f"formula {formula.__name__}: {name}: its parameters have no defaults and no stars but one")
+        if parameter.kind is not parameter.KEYWORD_ONLY:
+            arrays.append(name)
+        elif parameter.annotation in (bool, "bool"):
+            flags.append(name)
+        elif parameter.annotation is parameter.empty:
+            numbers.append(name)
+        else:
+            raise TypeError(f"formula {formula.__name__}: {name}: it is a number, without annotation, or a flag: bool")
+    if arrays[:1] != ["d"]:
+        raise TypeError(f"formula {formula.__name__}: its first parameter is d, the effective gradient")
+    return Signature(tuple(arrays[1:]), tuple(numbers), tuple(flags))
+
+
+class _Probe(np.ndarray):
+    """An empty array that notes when it is used."""
+
+    used = False
+
+    def __array_ufunc__(self, ufunc, method, *inputs, **kwargs):
+        return getattr(ufunc, method)(*map(_seen, inputs), **kwargs)
+
+    def __array_function__(self, function, types, args, kwargs):
+        return function(*map(_seen, args), **kwargs)
+
+    def __getitem__(self, key):
+        return _seen(self)[key]
+
+    def __setitem__(self, key, value):
+        _seen(self)[key] = _seen(value)
+
+
+def _seen(x):
+    if not isinstance(x, _Probe):
+        return x
+    x.used = True
+    return x.view(np.ndarray)
+
+
+@lru_cache(maxsize=1000)
+def used_state(formula, flags):
+    """The state arrays, of those that a formula names, that it uses at its first update when these flags are set.
+
+    Numbers must not decide that, and what is used at one update has to be used at all of them.
+    """
+    names = signature(formula)
+    probes = {name: np.empty(0).view(_Probe) for name in names.arrays}
+    numbers = dict.fromkeys(names.numbers, Measured(1))
+    with np.errstate(all="ignore"):
+        formula(np.empty(0), *probes.values(), **numbers, **{name: name in flags for name in names.flags})
+    return tuple(name for name in names.state if probes[name].used)

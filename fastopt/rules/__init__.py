@@ -1,0 +1,28 @@
+"""The rules: one file for each family, where a rule's formula stands beside its class and its paper.
+
+In all formulas ``p`` is the parameter, ``d`` its effective gradient, ``t`` its step count (1 at its first update), and
+everything is elementwise but the sums. `fastopt.formula` says what a formula is.
+"""
+
+from fastopt.rules.adagrad import Adadelta, Adagrad, RMSprop
+from fastopt.rules.adam import Adam, AdamW
+from fastopt.rules.layerwise import LAMB, LARS
+from fastopt.rules.sgd import SGD
+
+# The rules by the names that they are known by, with the options that make them so: every kernel is among them.
+VARIANTS = {
+    "SGD": (SGD, {}),
+    "Momentum": (SGD, {"momentum": 0.9}),
+    "Nesterov": (SGD, {"momentum": 0.9, "nesterov": True}),
+    "Adagrad": (Adagrad, {}),
+    "Adadelta": (Adadelta, {}),
+    "RMSprop": (RMSprop, {}),
+    "RMSprop, centered": (RMSprop, {"centered": True}),
+    "RMSprop, momentum": (RMSprop, {"momentum": 0.9}),
+    "RMSprop, centered, momentum": (RMSprop, {"centered": True, "momentum": 0.9}),
+    "Adam": (Adam, {}),
+    "AMSGrad": (Adam, {"amsgrad": True}),
+    "AdamW": (AdamW, {}),
+    "LAMB": (LAMB, {}),
+    "LARS": (LARS, {}),
+}

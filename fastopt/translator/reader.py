@@ -1,0 +1,601 @@
+"""Reads a formula as text, and says which loops and numbers it comes to.
+
+What decides between loops, a flag or a comparison of numbers around arrays, makes a tree of choices. At each of its
+ends stands a loop over the elements, in which a line of the formula is a line. What holds numbers alone is taken out of
+the loop, as large as it is, and has a place among the loop's numbers.
+
+A sum over an array ends a pass: what stands before it is done and summed in a first loop, what follows in a second, and
+what the second needs of the first is computed again.
+
+What C would not say with the same bits is refused, with its file and line.
+"""
+
+import ast
+import inspect
+import textwrap
+from dataclasses import dataclass, field, replace
+
+from fastopt.formula import signature
+
+MAX_SUMS = 4  # of one loop: the engine has room for so many
+
+_WORDS = {"sqrt": 1, "absolute": 1, "sign": 1, "larger": 2, "smaller": 2, "where": 3, "power": 2}
+_SUMS = {"total": 1, "norm": 1, "dot": 2}
+_WORDS |= _SUMS
+_FRAME = {"d", "g", "s", "l2", "keep"}
+# What the loops are written with, and what means something to Cython.
+_TAKEN = {"i", "n", "inputs", "numbers", "buffers", "sums", "start", "width", "real", *_WORDS}
+_TAKEN |= {"bint", "by", "cdef", "char", "cimport", "const", "cpdef", "ctypedef", "double", "enum", "extern", "float"}
+_TAKEN |= {"gil", "include", "inline", "int", "long", "new", "nogil", "restrict", "short", "signed", "sizeof", "struct"}
+_TAKEN |= {"union", "unsigned", "void", "volatile", "DEF", "ELIF", "ELSE", "IF", "LANES", "NULL"}
+_OPERATORS = {ast.Add: "plus", ast.Sub: "minus", ast.Mult: "times", ast.Div: "over"}
+_COMPARISONS = {ast.Lt: "below", ast.LtE: "upto", ast.Gt: "above", ast.GtE: "from", ast.Eq: "is", ast.NotEq: "isnt"}
+_LARGEST = 3.4028234663852886e38  # that float32 can hold
+
+
+class Refused(ValueError):
+    """A formula that cannot be translated with the same bits."""
+
+
+@dataclass
+class Line:
+    """A line of a loop: what is computed for one element, and what it is assigned to."""
+
+    target: str
+    node: ast.expr
+    array: str | None = None  # that it writes to
+    is_term: bool = False  # of a sum
+
+    @property
+    def names(self):
+        """What it reads: ``m[i]`` of an array ``m``."""
+        return names_in(self.node)
+
+
+@dataclass
+class Sum:
+    """The elements' sum, or that of their products."""
+
+    factors: list  # one or two
+    position: int  # among the lines
+    arrays: list = field(default_factory=list)  # where the factors are found when a row has been computed
+
+    @property
+    def is_of_squares(self):
+        return len(self.factors) == 2 and ast.unparse(self.factors[0]) == ast.unparse(self.factors[1])
+
+
+@dataclass
+class Loop:
+    """An end of the tree: a loop, or two with sums between them. Its numbers are syntax trees by name."""
+
+    name: str
+    comment: str
+    first: list  # lines of the pass that sums, if there is one
+    second: list
+    sums: list
+    definitions: dict  # numbers to which the formula gives names
+    before: dict  # the numbers that meet arrays
+    kept: dict  # those that only what depends on sums needs
+    after_definitions: dict
+    after: dict  # the numbers that depend on sums
+
+    @property
+    def places(self):
+        """The names of all numbers in order: first those that must be finite, ``len(before)`` and the frame's."""
+        return ["s", "l2", "keep", *self.before, *self.after, *(name for name in self.kept if name not in self.before)]
+
+
+@dataclass
+class Choice:
+    """A branch of the tree."""
+
+    condition: ast.expr
+    definitions: dict
+    yes: "Choice | Loop"
+    no: "Choice | Loop"
+
+
+@dataclass
+class Translation:
+    """What a formula comes to."""
+
+    key: str  # by which the compiled engine knows it
+    arrays: tuple
+    inputs: tuple  # its numbers, then its flags
+    tree: Choice | Loop
+    loops: list
+
+
+def key_of(formula):
+    """The name by which the compiled engine knows a formula."""
+    return f"{formula.__module__}.{formula.__qualname__}"
+
+
+def names_in(node):
+    return {one.id for one in ast.walk(node) if isinstance(one, ast.Name)}
+
+
+def array_of(text):
+    """The array of an element's text: that of ``m[i]`` is ``m``; None of any other text."""
+    return text[:-3] if text.endswith("[i]") else None
+
+
+def translate(formula):
+    """Read a formula.
+
+    Parameters
+    ----------
+    formula : function
+        Its text is looked up in its file, or in its attribute ``text``.
+
+    Returns
+    -------
+    Translation
+
+    Raises
+    ------
+    Refused
+        It says something that C would not say with the same bits, or its text cannot be found.
+    """
+    text = _Text(formula)
+    loops = []
+
+    def grow(decisions, path):
+        try:
+            loops.append(_Run(text, decisions).loop(path))
+        except _Undecided as choice:
+            yes, no = (
+                grow({**decisions, choice.key: decision}, [*path, (choice.condition, decision)])
+                for decision in (True, False)
+            )
+            return Choice(choice.condition, choice.definitions, yes, no)
+        return loops[-1]
+
+    tree = grow({}, [])
+    names = text.signature
+    used = {array_of(name) for loop in loops for line in (*loop.first, *loop.second) for name in line.names}
+    used |= {line.array for loop in loops for line in (*loop.first, *loop.second)}
+    for name in names.state:
+        if name not in used:
+            text.refuse(text.function, f"{name}: the array is never used")
+    read = {name for loop in loops for name in _numbers_of(loop)} | _conditions(tree)
+    for name in (*names.numbers, *names.flags):
+        if name not in read:
+            text.refuse(text.function, f"{name}: the number is never used")
+    return Translation(key_of(formula), names.arrays, (*names.numbers, *names.flags), tree, loops)
+
+
+def _numbers_of(loop):
+    """The names that a loop's numbers are computed of."""
+    nodes = [*loop.before.values(), *loop.kept.values(), *loop.definitions.values()]
+    return {name for node in nodes for name in names_in(node)}
+
+
+def _conditions(tree):
+    """The names that decide."""
+    if isinstance(tree, Loop):
+        return set()
+    return names_in(tree.condition) | _conditions(tree.yes) | _conditions(tree.no)
+
+
+class _Text:
+    """A formula's syntax tree, and where it stands."""
+
+    def __init__(self, formula):
+        self.file, first = formula.__code__.co_filename, 1
+        try:
+            text = getattr(formula, "text", None)
+            if text is None:
+                lines, first = inspect.getsourcelines(formula)
+                text = "".join(lines)
+        except (OSError, TypeError):
+            raise Refused(f"{self.file}: the text of {formula.__name__} cannot be found; write it in a file") from None
+        self.offset = first - 1
+        try:
+            (self.function,) = ast.parse(textwrap.dedent(text)).body
+        except (SyntaxError, ValueError):
+            self.function = None
+        if not isinstance(self.function, ast.FunctionDef) or self.function.decorator_list:
+            raise Refused(f"{self.file}:{first}: a formula is a def by itself, without decorators")
+        try:
+            self.signature = signature(formula)
+        except TypeError as error:
+            self.refuse(self.function, str(error))
+        for name in self.signature.arrays:
+            self.check_name(self.function, name)
+        for name in (*self.signature.numbers, *self.signature.flags):
+            self.check_name(self.function, name, also="p")
+
+    def refuse(self, node, reason):
+        raise Refused(f"{self.file}:{node.lineno + self.offset}: {reason}")
+
+    def check_name(self, node, name, also=None):
+        if name in _FRAME | _TAKEN or name == also or name.startswith("_"):
+            self.refuse(node, f"{name}: the name means something else in a loop; choose another")
+
+
+class _Undecided(Exception):
+    """A choice between loops that has not been made yet."""
+
+    def __init__(self, key, condition, definitions):
+        self.key, self.condition, self.definitions = key, condition, definitions
+
+
+@dataclass
+class _Value:
+    """What an expression comes to: in C, as a syntax tree."""
+
+    node: ast.expr
+    kind: str  # "array", "number", "mask" (a comparison of arrays) or "condition" (one of numbers, or a flag)
+    measured: bool = False  # whether it depends on a sum
+    array: str | None = None  # that it is another name of
+
+
+def _name(text):
+    return ast.Name(id=text)
+
+
+def _call(word, nodes):
+    return ast.Call(_name(word), nodes, [])
+
+
+class _Run(ast.NodeVisitor):
+    """Follows a formula to one end of its tree. Visiting an expression gives its value."""
+
+    def __init__(self, text, decisions):
+        self.text, self.refuse, self.decisions = text, text.refuse, decisions
+        self.known = {name: _Value(_name(f"{name}[i]"), "array", array=name) for name in text.signature.arrays}
+        self.known |= {name: _Value(_name(name), "number") for name in text.signature.numbers}
+        self.known |= {name: _Value(_name(name), "condition") for name in text.signature.flags}
+        self.known["d"] = _Value(_name("d"), "array")
+        self.parameters = set(self.known)
+        self.lines = [Line("d", _sum_of_products("s", "g[i]", "l2", "p[i]"))]
+        self.versions = {}  # of the names of the loop's own values
+        self.sums = []
+        self.definitions, self.after_definitions = {}, {}
+        self.before, self.kept, self.after = {}, {}, {}
+        self.returned = None
+
+    def loop(self, path):
+        """The loop at the end, given the conditions that led there and how they were decided."""
+        function = self.text.function
+        self.follow(function.body)
+        assigns = any(line.array == "p" for line in self.lines)
+        if assigns == (self.returned is not None):
+            self.refuse(function, "a formula returns a step, or else assigns p[:]; this one does both or neither")
+        if self.returned is not None:
+            kept = ast.BinOp(_name("keep"), ast.Mult(), _name("p[i]"))
+            self.lines.append(Line("p[i]", ast.BinOp(kept, ast.Sub(), self.returned.node), "p"))
+        first, second = self.passes()
+        own = {line.target for line in (*first, *second)}
+        for name in (*self.before, *self.after, *self.kept):
+            if name in own:
+                self.refuse(function, f"{name}: a number and an array have this name; choose another for the array")
+        yes = [_mangled(condition) for condition, decision in path if decision]
+        comment = ", ".join(ast.unparse(c if decision else _negated(c)) for c, decision in path)
+        return Loop(
+            name="_".join([function.name, *yes]),
+            comment=comment,
+            first=first,
+            second=second,
+            sums=self.sums,
+            definitions=self.definitions,
+            before=self.before,
+            kept=self.kept,
+            after_definitions=self.after_definitions,
+            after=self.after,
+        )
+
+    def passes(self):
+        """The lines of the pass that sums, and of the one that updates."""
+        if not self.sums:
+            return [], _needed(self.lines)
+        function = self.text.function
+        barrier = max(one.position for one in self.sums)
+        first, second = self.lines[:barrier], self.lines[barrier:]
+        written = {}
+        for index, line in enumerate(first):
+            if line.array == "p":
+                self.refuse(function, "p changes before a sum; sum first")
+            if line.names & set(self.after):
+                self.refuse(function, f"{line.target}: it depends on a sum, and another sum follows; sum first")
+            if line.array:
+                written[line.array] = index
+        again = _read_of(first, second)
+        for index, line in enumerate(first):
+            for name in sorted(line.names) if line in again else ():
+                if written.get(array_of(name), -1) > index:
+                    self.refuse(function, f"{line.target}: it is needed behind a sum, but {name} changes in between")
+        with_terms = list(first)
+        for index, one in reversed(list(enumerate(self.sums))):
+            for factor in one.factors[:1] if one.is_of_squares else one.factors:
+                array = array_of(factor.id) if isinstance(factor, ast.Name) else None
+                if array is None or written.get(array, -1) >= one.position:
+                    array = f"term{index}{'ab'[len(one.arrays)]}"
+                    with_terms.insert(one.position, Line(f"{array}[i]", factor, is_term=True))
+                one.arrays.append(array)
+        return _needed(with_terms), _needed([*again, *second])
+
+    # Statements
+
+    def follow(self, body):
+        """Follow statements; whether one of them returned."""
+        for statement in body:
+            if isinstance(statement, ast.Expr) and isinstance(statement.value, ast.Constant):
+                continue  # a docstring
+            if isinstance(statement, ast.Return):
+                if statement.value is not None:
+                    self.returned = self.visit(statement.value)
+                    if self.returned.kind != "array":
+                        self.refuse(statement, f"{ast.unparse(statement)}: what it returns is no array")
+                return True
+            if isinstance(statement, ast.If):
+                if self.follow(statement.body if self.decide(statement, statement.test) else statement.orelse):
+                    return True
+            elif isinstance(statement, ast.Assign) and len(statement.targets) == 1:
+                self.assign(statement, statement.targets[0], self.visit(statement.value))
+            elif not isinstance(statement, ast.Pass):
+                start = ast.unparse(statement).splitlines()[0]
+                self.refuse(statement, f"{start}: a formula consists of x = ..., x[:] = ..., if and return")
+        return False
+
+    def assign(self, statement, target, value):
+        if isinstance(target, ast.Subscript):
+            self.assign_array(statement, target, value)
+            return
+        if not isinstance(target, ast.Name):
+            self.refuse(statement, f"{ast.unparse(target)}: names and whole arrays are assigned, one at a time")
+        name = target.id
+        if name in self.parameters:
+            self.refuse(statement, f"{name}: a parameter keeps its meaning; write {name}[:] = ... for a state array")
+        self.text.check_name(statement, name, also="p")
+        if value.kind in ("mask", "condition"):
+            self.refuse(statement, f"{name}: a comparison or a flag has no other name; write it where it decides")
+        if name in self.known and "number" in (value.kind, self.known[name].kind):
+            self.refuse(statement, f"{name}: a number is computed once and has one name; choose another")
+        if value.kind == "number":
+            if not isinstance(value.node, ast.Constant):
+                (self.after_definitions if value.measured else self.definitions)[name] = value.node
+                value = replace(value, node=_name(name))
+        elif value.array is None:
+            version = self.versions[name] = self.versions.get(name, 0) + 1
+            target = name if version == 1 else f"{name}__{version}"
+            self.lines.append(Line(target, value.node))
+            value = _Value(_name(target), "array")
+        self.known[name] = value  # as in NumPy, perhaps another name of the same array
+
+    def assign_array(self, statement, target, value):
+        part = target.slice
+        whole = isinstance(part, ast.Slice) and part.lower is part.upper is part.step is None
+        array = self.known[target.value.id].array if getattr(target.value, "id", None) in self.known else None
+        if not whole or array is None:
+            self.refuse(statement, f"{ast.unparse(target)}: whole state arrays are assigned, as in m[:] = ..., and p")
+        self.lines.append(Line(f"{array}[i]", self.element(statement, value), array))
+
+    # Expressions
+
+    def generic_visit(self, node):
+        self.refuse(node, f"{ast.unparse(node)}: a formula has no such expression")
+
+    def visit_Constant(self, node):
+        value = node.value
+        if type(value) not in (int, float) or not -_LARGEST <= value <= _LARGEST or float(value) != value:
+            self.refuse(node, f"{value!r}: a formula's literals are numbers that float32 can hold")
+        return _Value(ast.Constant(float(value)), "number")
+
+    def visit_Name(self, node):
+        if node.id not in self.known:
+            self.refuse(node, f"{node.id}: it has no value here; a formula knows its parameters and its own names")
+        return self.known[node.id]
+
+    def visit_UnaryOp(self, node):
+        if isinstance(node.op, ast.Not):
+            value = self.condition(node.operand)
+        else:
+            value = self.visit(node.operand)
+            if value.kind not in ("array", "number") or not isinstance(node.op, ast.USub | ast.UAdd):
+                self.refuse(node, f"{ast.unparse(node)}: a formula has no such operation")
+            if isinstance(node.op, ast.UAdd):
+                return value
+        return _Value(ast.UnaryOp(node.op, value.node), value.kind, value.measured)
+
+    def visit_BinOp(self, node):
+        if type(node.op) not in _OPERATORS:
+            hint = "; write powers as products, or power(x, k)" if isinstance(node.op, ast.Pow) else ""
+            self.refuse(node, f"{ast.unparse(node)}: a formula computes with + - * /{hint}")
+        return self.combined(node, [node.left, node.right], lambda x, y: ast.BinOp(x, node.op, y))
+
+    def visit_Compare(self, node):
+        if len(node.ops) != 1 or type(node.ops[0]) not in _COMPARISONS:
+            self.refuse(node, f"{ast.unparse(node)}: a formula compares two values at a time")
+        made = self.combined(node, [node.left, *node.comparators], lambda x, y: ast.Compare(x, node.ops, [y]))
+        return replace(made, kind="mask" if made.kind == "array" else "condition")
+
+    def visit_BoolOp(self, node):
+        values = self.side_by_side([self.condition(one) for one in node.values])
+        return _Value(ast.BoolOp(node.op, [one.node for one in values]), "condition", _measured(values))
+
+    def visit_IfExp(self, node):
+        return self.chosen(node, node.test, node.body, node.orelse)
+
+    def visit_Call(self, node):
+        word = getattr(node.func, "id", None)
+        if word not in _WORDS or word in self.known:
+            reason = "others need not have the same bits on every machine"
+            self.refuse(node, f"{ast.unparse(node)}: the words of a formula are {', '.join(_WORDS)}; {reason}")
+        if len(node.args) != _WORDS[word] or node.keywords or any(isinstance(one, ast.Starred) for one in node.args):
+            self.refuse(node, f"{ast.unparse(node)}: {word} takes values by position, and this many: {_WORDS[word]}")
+        if word in _SUMS:
+            return self.sum(node, word)
+        if word == "where":
+            return self.where(node)
+        if word == "power" and self.visit(node.args[0]).kind == "array":
+            return self.power(node)
+        return self.combined(node, node.args, lambda *nodes: _call(word, list(nodes)))
+
+    def combined(self, node, operands, make):
+        """An operation on numbers, or on arrays and perhaps numbers, which are rounded there."""
+        values = [self.visit(one) for one in operands]
+        if any(value.kind not in ("array", "number") for value in values):
+            self.refuse(node, f"{ast.unparse(node)}: it computes with a comparison or a flag; use where, or if")
+        if any(value.kind == "array" for value in values):
+            return _Value(make(*(self.element(node, value) for value in values)), "array")
+        values = self.side_by_side(values)
+        return _Value(make(*(value.node for value in values)), "number", _measured(values))
+
+    def where(self, node):
+        test, *arms = node.args
+        condition = self.visit(test)
+        if condition.kind == "condition":
+            return self.chosen(node, test, *arms)
+        values = [self.visit(one) for one in arms]
+        if condition.kind != "mask" or all(value.kind != "array" for value in values):
+            self.refuse(node, f"{ast.unparse(node)}: where takes a comparison and two values, one of them an array")
+        return _Value(ast.IfExp(condition.node, *(self.element(node, value) for value in values)), "array")
+
+    def power(self, node):
+        """An array's, as `fastopt.formula.power` computes it."""
+        square, k, result = self.visit(node.args[0]).node, getattr(node.args[1], "value", None), None
+        if type(k) is not int or not 1 <= k <= 64:
+            self.refuse(node, f"{ast.unparse(node)}: of an array power takes a literal integer from 1 to 64")
+        while k:
+            if k & 1:
+                result = square if result is None else ast.BinOp(result, ast.Mult(), square)
+            k >>= 1
+            square = ast.BinOp(square, ast.Mult(), square)
+        return _Value(result, "array")
+
+    def sum(self, node, word):
+        values = [self.visit(one) for one in node.args]
+        if any(value.kind != "array" for value in values):
+            self.refuse(node, f"{ast.unparse(node)}: it sums over no array")
+        factors = [value.node for value in values] * (2 if word == "norm" else 1)
+        if len(self.sums) == MAX_SUMS:
+            self.refuse(node, f"{ast.unparse(node)}: a formula has {MAX_SUMS} sums at most")
+        result = _name(f"sums[{len(self.sums)}]")
+        self.sums.append(Sum(factors, len(self.lines)))
+        return _Value(_call("sqrt", [result]) if word == "norm" else result, "number", measured=True)
+
+    # Choices
+
+    def condition(self, node):
+        """What decides: a flag, a comparison of numbers, or a number, which counts where it is not 0."""
+        value = self.visit(node)
+        if value.kind == "number":
+            return replace(value, node=ast.Compare(value.node, [ast.NotEq()], [ast.Constant(0.0)]), kind="condition")
+        if value.kind != "condition":
+            self.refuse(node, f"{ast.unparse(node)}: an array decides nothing by itself; use where")
+        return value
+
+    def chosen(self, node, test, body, orelse):
+        """One of two: of numbers it is a number, of arrays a choice between loops."""
+        if any(self.mentions_array(one) for one in (body, orelse)):
+            return self.visit(body if self.decide(node, test) else orelse)
+        values = self.side_by_side([self.condition(test), self.visit(body), self.visit(orelse)])
+        if any(value.kind != "number" for value in values[1:]):
+            self.refuse(node, f"{ast.unparse(node)}: it gives neither an array nor a number")
+        return _Value(ast.IfExp(*(value.node for value in values)), "number", _measured(values))
+
+    def decide(self, node, test):
+        """How a choice between loops is made on the way to this end."""
+        if isinstance(test, ast.UnaryOp) and isinstance(test.op, ast.Not):
+            return not self.decide(node, test.operand)
+        if id(node) in self.decisions:
+            return self.decisions[id(node)]
+        condition = self.condition(test)
+        if condition.measured:
+            self.refuse(node, f"{ast.unparse(test)}: it would choose a loop when half of it has run; use where")
+        raise _Undecided(id(node), condition.node, dict(self.definitions))
+
+    def mentions_array(self, node):
+        """Whether arrays stand in an expression, but for those that it sums."""
+        if isinstance(node, ast.Call) and getattr(node.func, "id", None) in _SUMS:
+            return False
+        if isinstance(node, ast.Name):
+            return node.id in self.known and self.known[node.id].kind == "array"
+        return any(map(self.mentions_array, ast.iter_child_nodes(node)))
+
+    # Numbers
+
+    def element(self, node, value):
+        """A value as it stands in a loop: a number is rounded to the arrays' type."""
+        if value.kind == "array":
+            return value.node
+        if value.kind != "number":
+            self.refuse(node, f"{ast.unparse(node)}: a comparison or a flag is no number; use where, or if")
+        if isinstance(value.node, ast.Constant):
+            return _name(f"<real>{ast.unparse(value.node)}")
+        return self.place(self.after if value.measured else self.before, value.node)
+
+    def side_by_side(self, values):
+        """Where one of several depends on a sum, the others are kept until it is known."""
+        if not _measured(values):
+            return values
+        return [
+            value
+            if value.measured or isinstance(value.node, ast.Constant)
+            else replace(value, node=self.place(self.kept, value.node))
+            for value in values
+        ]
+
+    def place(self, places, node):
+        """The name of a number's place, new or known."""
+        name, text = _mangled(node), ast.unparse(node)
+        everywhere = self.kept | self.after | self.before
+        while name in everywhere and ast.unparse(everywhere[name]) != text:
+            name += "_"
+        places[name] = node
+        return _name(name)
+
+
+def _measured(values):
+    return any(value.measured for value in values)
+
+
+def _sum_of_products(*names):
+    a, b, c, d = map(_name, names)
+    return ast.BinOp(ast.BinOp(a, ast.Mult(), b), ast.Add(), ast.BinOp(c, ast.Mult(), d))
+
+
+def _negated(condition):
+    return ast.UnaryOp(ast.Not(), condition)
+
+
+def _needed(lines):
+    """Those lines that write arrays or terms of sums, and those whose values they use."""
+    return _read_of(lines, [line for line in lines if line.array or line.is_term], effects=True)
+
+
+def _read_of(lines, readers, effects=False):
+    """Those lines whose values some readers use, directly or by each other; with `effects` those readers too."""
+    names, found = {name for line in readers for name in line.names}, []
+    for line in reversed(lines):
+        has_effect = line.array or line.is_term
+        if effects if has_effect else line.target in names:
+            found.append(line)
+            names |= line.names
+    return found[::-1]
+
+
+def _mangled(node):
+    """A name that says what an expression of numbers is."""
+    match node:
+        case ast.Name():
+            return node.id.replace("[", "").replace("]", "")
+        case ast.Constant():
+            words = {0.0: "zero", 1.0: "one", 2.0: "two"}
+            return words.get(node.value) or "c" + repr(node.value).translate({43: "", 45: "m", 46: "_"})
+        case ast.BinOp():
+            name = f"{_mangled(node.left)}_{_OPERATORS[type(node.op)]}_{_mangled(node.right)}"
+        case ast.Compare():
+            name = f"{_mangled(node.left)}_{_COMPARISONS[type(node.ops[0])]}_{_mangled(node.comparators[0])}"
+        case ast.UnaryOp():
+            name = f"{'not' if isinstance(node.op, ast.Not) else 'minus'}_{_mangled(node.operand)}"
+        case ast.Call():
+            name = "_".join([node.func.id, *map(_mangled, node.args)])
+        case ast.BoolOp():
+            name = ("_and_" if isinstance(node.op, ast.And) else "_or_").join(map(_mangled, node.values))
+        case ast.IfExp():
+            name = f"{_mangled(node.body)}_if_{_mangled(node.test)}"
+    return name if len(name) <= 40 else f"{name[:36]}_etc"
