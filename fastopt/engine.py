@@ -13,7 +13,7 @@ from typing import NamedTuple
 import numpy as np
 
 from fastopt import reference
-from fastopt.formula import NotFinite, Number
+from fastopt.formula import Measured, NotFinite, Number
 from fastopt.options import nearest, number
 from fastopt.parameters import check_apart, flat, listed
 from fastopt.stages import EMA, GRAD_SUM
@@ -32,6 +32,7 @@ BUSY = (
 BOUND = object()
 UNBOUND = "grads: none were given, and none are bound; pass them, or bind them once"
 
+
 class KernelCall(NamedTuple):
     """What a parameter group's options come to: a formula, and the numbers and arrays that it takes."""
 
@@ -47,10 +48,10 @@ class KernelCall(NamedTuple):
         """``s, l2, keep`` for gradients times ``scale``."""
         return self.s * scale, self.l2, 1 - lr * self.decay
 
-    def numbers_at(self, t, lr):
-        """The formula's numbers in step ``t`` of a parameter."""
-        values = {name: {"lr": lr, "t": t}.get(name, value) for name, value in self.numbers.items()}
-        return {name: value if isinstance(value, bool) else Number(value) for name, value in values.items()}
+    def numbers_at(self, t, lr, kind=Measured):
+        """The formula's numbers in step ``t`` of a parameter: `Measured`, or `Number` to be asked whether they fit."""
+        values = self.numbers | {name: x for name, x in (("lr", lr), ("t", t)) if name in self.numbers}
+        return {name: value if isinstance(value, bool) else kind(value) for name, value in values.items()}
 
 
 def idle(claim):
@@ -104,14 +105,14 @@ def learning_rate(lr, updates):
 def check_numbers(group, call, t, lr, scale, dtype):
     """Raise if a number that meets an array is not finite in the narrowest type of a group's parameters.
 
-    The formula is rehearsed, on arrays without elements: what fails in it fails before anything is written.
+    The formula is rehearsed, on arrays of a single one: what fails in it fails before anything is written.
     """
-    nothing = np.empty(0, dtype)
+    d, *arrays = np.ones((1 + len(call.arrays), 1), dtype)
     try:
         with np.errstate(all="ignore"):
             for x in call.frame(lr, scale):
                 Number(x).rounded(dtype)
-            call.formula(nothing, *[nothing] * len(call.arrays), **call.numbers_at(t, lr))
+            call.formula(d, *arrays, **call.numbers_at(t, lr, Number))
     except NotFinite as error:
         raise ValueError(
             f"group {group}: at step {t} its options make a factor that {dtype} cannot hold, {error}; choose others"

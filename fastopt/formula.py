@@ -27,13 +27,16 @@ LANES, CHUNK = 32, 16384
 
 
 class NotFinite(ValueError):
-    """A number that meets an array is not finite in the array's type."""
+    """A number that meets an array, or a sum over one, is not finite in the array's type."""
 
 
 class Number(float):
-    """A number of a formula: it computes with numbers in double precision as C does, without exceptions."""
+    """A number of a formula: it computes with numbers in double precision as C does, without exceptions.
 
-    __slots__ = ()
+    What meets an array has to be finite in its type. That is asked when a formula is rehearsed; in the step itself all
+    numbers are `Measured`.
+    """
+
     __array_ufunc__ = None  # arrays leave it to this class how they meet
     __hash__ = float.__hash__
 
@@ -46,41 +49,52 @@ class Number(float):
 
 
 class Measured(Number):
-    """A number that depends on a sum over an array: it may become anything, as the arrays may."""
+    """A number that may be anything, because it depends on a sum over an array: of the type `dtype`."""
 
-    __slots__ = ()
+    dtype = None
 
     def rounded(self, dtype):
         return dtype.type(self)
 
 
-def _meet(name, gives_number):
-    """A binary operation of numbers, and its reflection."""
-    operate = getattr(operator, name)
+def _number(value, *made_of):
+    """What an operation on numbers gives."""
+    measured = [x for x in made_of if isinstance(x, Measured)]
+    if not measured:
+        return Number(value)
+    result = Measured(value)
+    result.dtype = measured[0].dtype
+    for x in made_of:
+        if type(x) is Number and result.dtype is not None:
+            x.rounded(result.dtype)
+    return result
 
-    def apply(self, other, swapped):
+
+def _meet(operate, of_numbers=_number):
+    """An operation of a number with a number or an array, and its reflection."""
+
+    def forward(self, other):
+        return meet(self, other, lambda x, y: operate(x, y))
+
+    def backward(self, other):
+        return meet(self, other, lambda x, y: operate(y, x))
+
+    def meet(self, other, operate):
         if isinstance(other, np.ndarray):
-            pair = self.rounded(other.dtype), other
-        elif isinstance(other, int | float):
-            pair = np.float64(self), np.float64(other)
-        else:
-            return NotImplemented
-        result = operate(*pair[::-1] if swapped else pair)
-        return result if isinstance(other, np.ndarray) else gives_number(result, self, other)
+            return operate(self.rounded(other.dtype), other)
+        if isinstance(other, int | float):
+            return of_numbers(operate(np.float64(self), np.float64(other)), self, other)
+        return NotImplemented
 
-    return lambda self, other: apply(self, other, False), lambda self, other: apply(self, other, True)
-
-
-def _number(value, *of):
-    return Measured(value) if any(type(x) is Measured for x in of) else Number(value)
+    return forward, backward
 
 
 for _name in ("add", "sub", "mul", "truediv"):
-    _forward, _backward = _meet(_name, _number)
+    _forward, _backward = _meet(getattr(operator, _name))
     setattr(Number, f"__{_name}__", _forward)
     setattr(Number, f"__r{_name}__", _backward)
 for _name in ("lt", "le", "gt", "ge", "eq", "ne"):
-    setattr(Number, f"__{_name}__", _meet(_name, lambda result, *of: bool(result))[0])
+    setattr(Number, f"__{_name}__", _meet(getattr(operator, _name), lambda holds, *_: bool(holds))[0])
 Number.__neg__ = lambda self: _number(-float(self), self)
 Number.__pos__ = lambda self: self
 
@@ -149,12 +163,12 @@ def power(x, k):
 
 def total(x):
     """The sum of an array's elements, in double precision and in the one order that all backends keep."""
-    return Measured(_sum(x.size, lambda part: x[part].astype(np.float64)))
+    return _sum(x, lambda part: x[part].astype(np.float64))
 
 
 def dot(x, y):
     """The sum of the products of two arrays' elements, as `total` sums; the products too are in double precision."""
-    return Measured(_sum(x.size, lambda part: x[part].astype(np.float64) * y[part].astype(np.float64)))
+    return _sum(x, lambda part: x[part].astype(np.float64) * y[part].astype(np.float64))
 
 
 def norm(x):
@@ -162,10 +176,10 @@ def norm(x):
     return sqrt(dot(x, x))
 
 
-def _sum(size, terms):
+def _sum(x, terms):
     total = 0.0
-    for start in range(0, size, CHUNK):
-        chunk = terms(slice(start, min(start + CHUNK, size)))
+    for start in range(0, x.size, CHUNK):
+        chunk = terms(slice(start, start + CHUNK))
         padded = np.zeros(-(-chunk.size // LANES) * LANES)
         padded[: chunk.size] = chunk
         lanes = np.add.accumulate(padded.reshape(-1, LANES))[-1]
@@ -173,7 +187,9 @@ def _sum(size, terms):
             half = lanes.size // 2
             lanes = lanes[:half] + lanes[half:]
         total += float(lanes[0])
-    return total
+    result = Measured(total)
+    result.dtype = x.dtype
+    return result
 
 
 # What a formula is

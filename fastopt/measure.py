@@ -86,7 +86,7 @@ STREAMS = {formula.__name__: type(formula.__name__, (Stream,), {"formula": formu
 
 
 def stream_like(opt, params, rooted=False):
-    """The yardstick with the traffic of an optimizer; with `rooted` it takes a root and divides for each element too."""
+    """The yardstick with the traffic of an optimizer; `rooted`, it also takes a root and divides for each element."""
     name = f"stream_{opt.formula.__name__}"
     if name not in STREAMS:
         name = f"stream{len(opt.state[0]) - 1}"

@@ -331,7 +331,7 @@ def test_arrays_that_change_while_they_are_checked(backend):
         (fastopt.RMSprop, {"momentum": 1e39}),
         (fastopt.AdamW, {"lr": 1e30, "weight_decay": 1e30}),
         (fastopt.Adam, {"eps": 1e39}),
-        (fastopt.Adam, {"lr": lambda t: 1e39}),
+        (fastopt.Adam, {"lr": lambda n: 1e39}),
         (fastopt.LARS, {"trust_coefficient": 1e39}),
     ],
 )
@@ -352,24 +352,76 @@ def test_state_that_cannot_start_there(backend):
         fastopt.Adagrad(np.ones(2, dtype=np.float32), initial_accumulator_value=1e39, backend=backend)
 
 
-def test_rules_that_do_not_fit_their_kernel(backend):
-    """A rule of one's own is checked against the kernel before it can reach any memory."""
+def other(d, m, *, lr):
+    m[:] = d
+    return lr * m
 
-    class Fewer(fastopt.Adam):
-        states = staticmethod(lambda o: {"exp_avg": 0.0})
+
+def sometimes(d, m, *, lr, t):
+    if t > 1:
+        m[:] = d
+    return lr * d
+
+
+def test_formulas_that_were_not_compiled(compiled):
+    """A rule of one's own is told apart from a compiled one, however it is called, before it can reach any memory."""
 
     class Other(fastopt.SGD):
-        kernel = staticmethod(lambda o: "adadelta")
+        formula = other
 
-    class Silent(fastopt.SGD):
-        scalars = staticmethod(lambda o: ())
+    with pytest.raises(ValueError, match=r"formula .*\.other: it is not compiled; use backend='numpy'"):
+        Other(np.ones(2), backend=compiled)
+    p = np.ones(2)
+    opt = Other(p, lr=0.5, backend="numpy")
+    opt.step(np.ones(2))
+    assert_same_bits(p, np.full(2, 0.5))
+    assert list(opt.state[0]) == ["step", "m"]
 
-    with pytest.raises(ValueError, match="kernel 'adam': it takes other state arrays than the rule has"):
-        Fewer(np.ones(2), backend=backend)
-    with pytest.raises(ValueError, match="kernel 'adadelta': it takes other"):
-        Other(np.ones(2), backend=backend)
-    with pytest.raises(ValueError, match="kernel 'sgd': it takes other scalars than the rule gives"):
-        Silent(np.ones(2), backend=backend)
+
+def test_formulas_that_are_not_those_that_were_compiled(compiled, monkeypatch):
+    """What calls itself as a compiled one does, but takes other arrays or numbers."""
+    like = fastopt.SGD.formula
+    monkeypatch.setattr(other, "__module__", like.__module__)
+    monkeypatch.setattr(other, "__qualname__", like.__qualname__)
+
+    class Other(fastopt.SGD):
+        formula = other
+
+    with pytest.raises(ValueError, match="it takes other arrays or numbers than when it was compiled"):
+        Other(np.ones(2), backend=compiled)
+
+
+def test_state_that_a_formula_uses_at_some_updates_only():
+    class Sometimes(fastopt.SGD):
+        formula = sometimes
+
+    p = np.ones(2)
+    opt = Sometimes(p, lr=0.5, backend="numpy")
+    opt.step(np.ones(2))
+    with pytest.raises(TypeError):
+        opt.step(np.ones(2))
+    assert_same_bits(p, np.full(2, 0.5))
+
+
+def test_formulas_that_fail(backend):
+    """What raises in a formula raises before anything is written."""
+
+    def fails(d, m, *, lr):
+        m[:] = d
+        if lr > 1:
+            raise KeyError("lr")
+        return lr * m
+
+    class Fails(fastopt.SGD):
+        formula = fails
+
+    p = np.ones(2)
+    opt = Fails(p, lr=0.5, backend="numpy")
+    opt.param_groups[0]["lr"] = 2.0
+    with pytest.raises(KeyError, match="lr"):
+        opt.step(np.ones(2))
+    assert_same_bits(p, np.ones(2))
+    assert_same_bits(opt.state[0]["m"], np.zeros(2))
 
 
 # Options
@@ -378,9 +430,14 @@ OPTIONS = [
     (fastopt.SGD, {"lr": -1e-3}, ValueError, "lr: -0.001 was given; it must be finite and not negative"),
     (fastopt.SGD, {"lr": float("nan")}, ValueError, "lr: nan was given"),
     (fastopt.SGD, {"lr": float("inf")}, ValueError, "lr: inf was given"),
-    (fastopt.SGD, {"lr": "0.1"}, TypeError, "lr: expected a number or a function of the step count, found '0.1'"),
+    (
+        fastopt.SGD,
+        {"lr": "0.1"},
+        TypeError,
+        "lr: expected a number or a function of the number of updates, found '0.1'",
+    ),
     (fastopt.SGD, {"lr": 10**400}, ValueError, "lr: inf was given"),
-    (fastopt.SGD, {"lr": None}, TypeError, "lr: expected a number or a function of the step count, found None"),
+    (fastopt.SGD, {"lr": None}, TypeError, "lr: expected a number or a function of the number of updates, found None"),
     (fastopt.SGD, {"lr": 1j}, TypeError, "lr: expected a number"),
     (fastopt.SGD, {"lr": np.array([0.1])}, TypeError, "lr: expected a number"),
     (fastopt.SGD, {"momentum": -0.9}, ValueError, "momentum: -0.9 was given"),
@@ -472,10 +529,16 @@ def test_options_that_need_other_state(rule, start, change, backend):
 @pytest.mark.parametrize(
     ("lr", "error", "message"),
     [
-        (lambda t: -0.1, ValueError, "lr: -0.1 was given by its function for step 2"),
-        (lambda t: float("nan"), ValueError, "lr: nan was given by its function for step 2"),
-        (lambda t: None, TypeError, "lr: expected a number, found None by its function for step 2"),
-        (lambda t: 1 / 0, ZeroDivisionError, "division"),
+        (lambda n: -0.1, ValueError, "lr: -0.1 was given by its function, called with 1"),
+        (lambda n: float("nan"), ValueError, "lr: nan was given by its function, called with 1"),
+        (lambda n: None, TypeError, "lr: expected a number, found None by its function, called with 1"),
+        (lambda n: 1j, TypeError, "lr: expected a number, found 1j by its function"),
+        (lambda n: True, TypeError, "lr: expected a number, found True by its function"),
+        (lambda n: np.array(True), TypeError, "lr: expected a number"),
+        (lambda n: np.array(1j), TypeError, "lr: expected a number"),
+        (lambda n: np.array("1"), TypeError, "lr: expected a number"),
+        (lambda n: np.array([0.1]), TypeError, "lr: expected a number"),
+        (lambda n: 1 / 0, ZeroDivisionError, "division"),
     ],
 )
 def test_bad_learning_rates(lr, error, message, opt):
@@ -490,7 +553,7 @@ def test_learning_rate_that_meddles(opt):
     """A learning rate's function is called in the middle of a step; there it may look, but not change."""
     attempts = []
 
-    def meddle(t):
+    def meddle(n):
         group = opt.param_groups[0]
         for attempt in (
             lambda: opt.step([None] * 3),
@@ -545,6 +608,10 @@ def remove(*path):
 
 STATE_DICTS = [
     (remove("state"), ValueError, "state_dict: 'state' is missing"),
+    (remove("version"), ValueError, "state_dict: 'version' is missing"),
+    (change(["version"], 2), ValueError, r"state_dict\['version'\]: this fastopt reads version 1, found 2"),
+    (change(["updates"], -1), ValueError, r"state_dict\['updates'\]: -1 was given"),
+    (change(["updates"], None), TypeError, r"state_dict\['updates'\]: expected an int, found NoneType"),
     (change(["extra"], 1), ValueError, "state_dict: unknown entry 'extra'"),
     (change(["state"], []), TypeError, r"state_dict\['state'\]: expected a dict, found list"),
     (remove("state", 1), ValueError, r"state_dict\['state'\]: 1 is missing"),

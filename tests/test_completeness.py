@@ -1,4 +1,4 @@
-"""Nothing is missing: each rule has its kernel, its twin, its docstring with the formula, and its golden values."""
+"""Nothing is missing: each rule has its loops, its docstring with the formula, its cases and its golden values."""
 
 import doctest
 import inspect
@@ -8,18 +8,22 @@ import pytest
 from cases import CASES
 
 import fastopt
-from fastopt import reference
+from fastopt import formula, yardsticks
 from fastopt.backend import get_backend
-from fastopt.engine import STEP_SCALARS
 from fastopt.rules import VARIANTS
+from fastopt.translator import __main__ as translator
+from fastopt.translator.reader import MAX_SUMS, key_of, translate
 
 PUBLIC = [getattr(fastopt, name) for name in fastopt.__all__]
 RULES = [one for one in PUBLIC if inspect.isclass(one) and one.__base__ is not object]
 
 
-def kernel_of(rule, options):
-    group = rule([np.ones(1)], **options, backend="numpy").param_groups[0]
-    return group.formula.kernel
+FORMULAS = list(dict.fromkeys(rule.formula for rule in RULES))
+
+
+def call_of(rule, options):
+    """The kernel call that options come to."""
+    return rule([np.ones(1)], **options, backend="numpy").param_groups[0].kernel_call
 
 
 def options_of(rule):
@@ -33,7 +37,7 @@ def subclasses(cls):
 
 
 def test_every_rule_is_public():
-    defined = {cls for cls in subclasses(fastopt.Optimizer) if cls.__module__ == "fastopt.rules"}
+    defined = {cls for cls in subclasses(fastopt.Optimizer) if cls.__module__.startswith("fastopt.rules.")}
     assert defined == set(RULES)
 
 
@@ -41,29 +45,56 @@ def test_example_of_the_package():
     assert doctest.testmod(fastopt) == (0, 6)  # failed, attempted
 
 
-def test_every_kernel_has_a_twin(compiled):
-    kernels = get_backend(compiled).kernels
-    assert {name for name in kernels.KERNELS if not name.startswith("stream")} == set(reference.KERNELS)
-    for name, twin in reference.KERNELS.items():
-        *_, buffers, scalars = kernels.KERNELS[name]
-        names = list(inspect.signature(twin).parameters)
-        assert (names.index("s"), len(names)) == (buffers, buffers + scalars)
-    assert {name for name in kernels.PREPARE if not name.startswith("stream")} == set(reference.PREPARE)
-    for name, prepare in reference.PREPARE.items():
-        assert inspect.signature(prepare) == inspect.signature(reference.KERNELS[name])
-    assert all(callable(getattr(reference, name)) for name in kernels.STAGES)
+def test_loops_are_fresh():
+    """What is compiled was made of the formulas as they are: if not, run python -m fastopt.translator."""
+    assert translator.PXI.read_text(encoding="utf-8") == translator.made()
 
 
-def test_every_step_scalar_is_in_both_engines(compiled):
+def test_every_formula_is_compiled(compiled):
+    made = get_backend(compiled).kernels.FORMULAS
+    assert set(made) == {key_of(one) for one in [*FORMULAS, *yardsticks.FORMULAS]}
+    for one in FORMULAS:
+        _, arrays, inputs, loops = made[key_of(one)]
+        names = formula.signature(one)
+        assert (arrays, inputs) == (names.state, (*names.numbers, *names.flags))
+        assert len(loops) == len(translate(one).loops)
+
+
+def test_the_engine_has_room_for_sums(compiled):
     from fastopt._core import engine
 
-    assert set(engine.KINDS) == set(STEP_SCALARS)
+    assert engine.SUMS == MAX_SUMS
 
 
 @pytest.mark.parametrize("table", [VARIANTS, CASES], ids=["VARIANTS", "CASES"])
-def test_every_kernel_and_rule_is_in_the_tables(table):
-    assert {kernel_of(rule, options) for rule, options in table.values()} == set(reference.KERNELS)
+def test_every_rule_is_in_the_tables(table):
     assert {rule for rule, _ in table.values()} == set(RULES)
+
+
+def ends(one, cases):
+    """At which loops of a formula these cases end, in their first steps."""
+    translation = translate(one)
+    for rule, options in cases:
+        if rule.formula is one:
+            call = call_of(rule, options)
+            for t in (1, 2, 3):
+                values = {name: float(value) for name, value in call.numbers.items()}
+                tree = translation.tree
+                while not hasattr(tree, "places"):
+                    holds = eval(compile(translator_text(tree.condition), "condition", "eval"), {}, values | {"t": t})
+                    tree = tree.yes if holds else tree.no
+                yield tree.name
+
+
+def translator_text(node):
+    import ast
+
+    return ast.unparse(node)
+
+
+@pytest.mark.parametrize("one", FORMULAS, ids=key_of)
+def test_every_loop_is_in_a_case(one):
+    assert set(ends(one, CASES.values())) == {loop.name for loop in translate(one).loops}
 
 
 @pytest.mark.parametrize("rule", RULES)
@@ -77,34 +108,20 @@ def test_every_option_is_in_a_case(rule):
     assert set(options_of(rule)) - inherited <= tried
 
 
-@pytest.mark.parametrize("kernel", reference.KERNELS)
-def test_every_scalar_acts_in_a_case(kernel):
-    """In each kernel every scalar takes, in some case, a value that is not the neutral one.
-
-    But what LAMB keeps, which is all, for its decay is in its update; and the coefficient of its ratio, which is 1.
-    """
-    neutral = {"s": 1, "l2": 0, "keep": 1, "e_in": 0, "e_out": 0, "gain": 1, "carry": 0, "rate": 1, "trust": 1}
-    acting, names = set(), ()
+@pytest.mark.parametrize("one", FORMULAS, ids=key_of)
+def test_every_number_acts_in_a_case(one):
+    """Each takes, in some case, a value that is not the neutral one: so do those of the frame."""
+    neutral = {"s": 1.0, "l2": 0.0, "decay": 0.0, "eps": 0.0, "eps_root": 0.0, "dampening": 0.0, "lr_decay": 0.0}
+    neutral |= dict.fromkeys(formula.signature(one).flags, False)
+    acting = set()
     for rule, options in CASES.values():
-        group = rule([np.ones(1)], **options, backend="numpy").param_groups[0]
-        formula = group.formula
-        if formula.kernel == kernel:
-            names = list(inspect.signature(reference.KERNELS[kernel]).parameters)[2 + len(rule.states(group)) :]
-            values = formula.at(2)
-            acting |= {name for name, value in zip(names, values, strict=True) if value != neutral.get(name)}
-    assert acting == set(names) - ({"keep", "trust"} if kernel == "lamb" else set()) != set()
-
-
-@pytest.mark.parametrize("name", CASES)
-def test_twins_take_what_the_formula_gives(name):
-    rule, options = CASES[name]
-    group = rule([np.ones(1)], **options, backend="numpy").param_groups[0]
-    formula = group.formula
-    scalars = len(formula.at(1))
-    buffers = 2 + len(rule.states(group))
-    twin = inspect.signature(reference.KERNELS[formula.kernel]).parameters
-    assert len(twin) == buffers + scalars
-    assert list(twin)[buffers : buffers + 3] == ["s", "l2", "keep"]
+        if rule.formula is one:
+            call = call_of(rule, options)
+            values = {"s": call.s, "l2": call.l2, "decay": call.decay, **call.numbers}
+            acting |= {name for name, value in values.items() if value != neutral.get(name)}
+    names = formula.signature(one)
+    takes_decay = "weight_decay" in names.numbers
+    assert acting == {"s", "l2", *names.numbers, *names.flags} | (set() if takes_decay else {"decay"})
 
 
 @pytest.mark.parametrize("rule", RULES)

@@ -1,7 +1,9 @@
 """The optimizer: forms of parameters and gradients, groups, state, and what is taken out and in again."""
 
 import copy
+import inspect
 import pickle
+from fractions import Fraction
 
 import numpy as np
 import pytest
@@ -103,9 +105,9 @@ def test_none_skips_parameter_state_and_count(backend):
     opt.step([None, None])
     opt.step([np.ones(2), np.ones(2)])
     assert [state["step"] for state in opt.state] == [2, 1]
-    # The second parameter is where the first one was after its own first step.
+    # The second parameter is where it would be after a first step, with the rate of the optimizer's second update.
     alone = np.ones(2)
-    fastopt.Adam(alone, lr=falling, backend=backend).step(np.ones(2))
+    fastopt.Adam(alone, lr=falling(1), backend=backend).step(np.ones(2))
     assert_same_bits(q, alone)
 
 
@@ -138,20 +140,79 @@ def test_memory_mapped_parameters(backend, tmp_path):
 # Learning rates and live groups
 
 
-def test_learning_rate_is_called_with_the_step_count(backend):
-    seen = []
-    opt = fastopt.SGD([np.ones(2) for _ in range(3)], lr=lambda t: seen.append(t) or 0.1, backend=backend)
-    g = np.ones(2)
+def test_learning_rate_is_called_with_the_number_of_updates(backend):
+    """Once for each group and update, whatever the counts of its parameters."""
+    seen, g = [], np.ones(2)
+
+    def rate(n):
+        seen.append(n)
+        return 0.1
+
+    groups = [{"params": [np.ones(2), np.ones(2)]}, {"params": [np.ones(2)]}]
+    opt = fastopt.SGD(groups, lr=rate, backend=backend)
     opt.step([g, g, g])
     opt.step([None, g, None])
-    # Once for each group and count, wherever its parameters stand.
+    opt.step([None, None, None])  # no update, for nothing is updated
     opt.step([g, g, g])
-    assert seen == [1, 2, 2, 3]
+    assert seen == [0, 0, 1, 2, 2]
+    assert opt.state_dict()["updates"] == 3
+
+
+@pytest.mark.parametrize("take", [copy.deepcopy, lambda opt: pickle.loads(pickle.dumps(opt)), "load", "add"])
+def test_number_of_updates_outlives(take, backend):
+    """Copies, state dicts and added groups go on counting."""
+    p, g = np.ones(2), np.ones(2)
+    opt = fastopt.SGD(p, lr=falling, backend=backend)
+    for _ in range(3):
+        opt.step(g)
+    if take == "load":
+        other = fastopt.SGD(p.copy(), lr=falling, backend=backend)
+        other.load_state_dict(opt.state_dict())
+    elif take == "add":
+        opt.add_param_group({"params": np.ones(2)})
+        other, g = opt, [g, None]
+    else:
+        other = take(opt)
+    q = other.param_groups[0]["params"][0]
+    before = q.copy()
+    other.step(g)
+    assert_same_bits(q, before - falling(3))
+    assert other.state_dict()["updates"] == 4
+
+
+class Scalar:
+    """A scalar of another library, such as an array of JAX without axes."""
+
+    shape, dtype = (), "float32"
+
+    def __float__(self):
+        return 0.5
 
 
 def test_learning_rate_may_be_any_real_number(backend):
-    for lr in (1, np.float32(0.5), np.int64(1), lambda t: np.float32(0.5)):
+    for lr in (0.5, np.float32(0.5), np.array(0.5), np.array(0.5, dtype=np.float32), Scalar(), Fraction(1, 2)):
+        for given in (lr, lambda n, lr=lr: lr):
+            p = np.ones(2)
+            fastopt.SGD([p], lr=given, backend=backend).step([np.ones(2)])
+            assert_same_bits(p, np.full(2, 0.5))
+    for lr in (1, np.int64(1), np.array(1), lambda n: np.array(1)):
         fastopt.SGD([np.ones(2)], lr=lr, backend=backend).step([np.ones(2)])
+
+
+def test_order_of_options_is_that_of_pytorch():
+    options = {
+        fastopt.SGD: ["lr", "momentum", "dampening", "weight_decay", "nesterov"],
+        fastopt.Adagrad: ["lr", "lr_decay", "weight_decay", "initial_accumulator_value", "eps"],
+        fastopt.Adadelta: ["lr", "rho", "eps", "weight_decay"],
+        fastopt.RMSprop: ["lr", "alpha", "eps", "weight_decay", "momentum", "centered"],
+        fastopt.Adam: ["lr", "betas", "eps", "weight_decay", "amsgrad"],
+        fastopt.AdamW: ["lr", "betas", "eps", "weight_decay", "amsgrad"],
+        fastopt.LAMB: ["lr"],
+        fastopt.LARS: ["lr"],
+    }
+    for rule, expected in options.items():
+        parameters = inspect.signature(rule).parameters.values()
+        assert [x.name for x in parameters if x.kind is x.POSITIONAL_OR_KEYWORD] == ["params", *expected]
 
 
 def test_live_groups(backend):
@@ -385,7 +446,7 @@ def test_rules_of_ones_own(backend):
 
     class Warm(fastopt.Adam):
         def __init__(self, params, steps, **options):
-            super().__init__(params, lr=lambda t: 0.1 * min(1, t / steps), **options)
+            super().__init__(params, lr=lambda n: 0.1 * min(1, (n + 1) / steps), **options)
             self.steps = steps
 
     p = np.ones(2)

@@ -507,8 +507,8 @@ def test_accumulate(backend):
     """Every third call updates, with the mean; a rate's function is asked for updates only."""
     asked = []
 
-    def lr(t):
-        asked.append(t)
+    def lr(n):
+        asked.append(n)
         return 1.0
 
     p = np.zeros(2)
@@ -518,7 +518,7 @@ def test_accumulate(backend):
         assert opt.state[0]["step"] == (k + 1) // 4
         assert opt.state[0]["gathered"] == (k + 1) % 4
     np.testing.assert_array_equal(p, [-1.5 - 5.5, -8.0])
-    assert asked == [1, 2]
+    assert asked == [0, 1]
 
 
 def test_accumulate_with_missing_gradients(backend):

@@ -23,7 +23,7 @@ class Gate:
     def __init__(self):
         self.reached, self.opened = threading.Event(), threading.Event()
 
-    def __call__(self, t):
+    def __call__(self, n):
         self.reached.set()
         assert self.opened.wait(SECONDS)
         return 0.5

@@ -30,7 +30,7 @@ cdef enum:
     # Below this many elements other threads gain less from the GIL than handing it over costs this one.
     RELEASE_ELEMENTS = 16384
 
-CHUNK = CHUNK_ELEMENTS
+CHUNK, SUMS = CHUNK_ELEMENTS, MAX_SUMS
 
 cdef int threads = 1
 

@@ -690,7 +690,7 @@ cdef inline void lamb_loop(
 cdef void lamb(real** buffers, const double* numbers, Py_ssize_t n) noexcept nogil:
     lamb_loop(
         buffers[0], buffers[2], buffers[3], <real>numbers[2], <real>numbers[7], <real>numbers[8], <real>numbers[9],
-        <real>numbers[10], <real>numbers[11], n
+        <real>numbers[10], <real>numbers[12], n
     )
 
 
@@ -713,16 +713,16 @@ cdef int lamb_numbers(const double* inputs, double* numbers) noexcept nogil:
     numbers[8] = 1.0 / c2
     numbers[9] = eps
     numbers[10] = weight_decay
-    numbers[12] = lr
+    numbers[11] = lr
     return 0
 
 
 cdef void lamb_finish(const double* sums, double* numbers) noexcept nogil:
-    cdef double lr = numbers[12]
+    cdef double lr = numbers[11]
     cdef double of_p = sqrt(sums[0])
     cdef double of_u = sqrt(sums[1])
     cdef double trust = of_p / of_u if of_p != 0.0 and of_u != 0.0 else 1.0
-    numbers[11] = lr * trust
+    numbers[12] = lr * trust
 
 
 FORMULAS["fastopt.rules.layerwise.lamb"] = formula(
@@ -732,7 +732,7 @@ FORMULAS["fastopt.rules.layerwise.lamb"] = formula(
     (
         loop(
             <void*>lamb[float], <void*>lamb[double], <void*>lamb_sums[float], <void*>lamb_sums[double],
-            <void*>lamb_finish, 0b11, 11, 13, 2
+            <void*>lamb_finish, 0b11, 12, 13, 2
         ),
     ),
 )
@@ -788,7 +788,7 @@ cdef inline void lars_loop(
 cdef void lars(real** buffers, const double* numbers, Py_ssize_t n) noexcept nogil:
     lars_loop(
         buffers[0], buffers[1], buffers[2], <real>numbers[0], <real>numbers[1], <real>numbers[2], <real>numbers[3],
-        <real>numbers[4], n
+        <real>numbers[6], n
     )
 
 
@@ -797,18 +797,18 @@ cdef int lars_numbers(const double* inputs, double* numbers) noexcept nogil:
     cdef double momentum = inputs[1]
     cdef double trust_coefficient = inputs[2]
     numbers[3] = momentum
-    numbers[5] = trust_coefficient
-    numbers[6] = lr
+    numbers[4] = trust_coefficient
+    numbers[5] = lr
     return 0
 
 
 cdef void lars_finish(const double* sums, double* numbers) noexcept nogil:
-    cdef double trust_coefficient = numbers[5]
-    cdef double lr = numbers[6]
+    cdef double trust_coefficient = numbers[4]
+    cdef double lr = numbers[5]
     cdef double of_p = sqrt(sums[0])
     cdef double of_d = sqrt(sums[1])
     cdef double trust = trust_coefficient * (of_p / of_d) if of_p != 0.0 and of_d != 0.0 else 1.0
-    numbers[4] = lr * trust
+    numbers[6] = lr * trust
 
 
 FORMULAS["fastopt.rules.layerwise.lars"] = formula(
@@ -818,7 +818,7 @@ FORMULAS["fastopt.rules.layerwise.lars"] = formula(
     (
         loop(
             <void*>lars[float], <void*>lars[double], <void*>lars_sums[float], <void*>lars_sums[double],
-            <void*>lars_finish, 0b1, 4, 7, 2
+            <void*>lars_finish, 0b1, 6, 7, 2
         ),
     ),
 )

@@ -82,8 +82,13 @@ class Loop:
 
     @property
     def places(self):
-        """The names of all numbers in order: first those that must be finite, ``len(before)`` and the frame's."""
-        return ["s", "l2", "keep", *self.before, *self.after, *(name for name in self.kept if name not in self.before)]
+        """The names of all numbers in order: those that depend on sums come last."""
+        return [*self.checked, *self.after]
+
+    @property
+    def checked(self):
+        """Those that have to be finite, for they meet arrays or sums."""
+        return ["s", "l2", "keep", *self.before, *(name for name in self.kept if name not in self.before)]
 
 
 @dataclass

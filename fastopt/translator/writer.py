@@ -182,8 +182,8 @@ class _Writer:
             first = (f"<void*>{loop.name}_sums[{real}]" for real in ("float", "double"))
             items = [f"<void*>{loop.name}[float]", f"<void*>{loop.name}[double]"]
             items += [*first, f"<void*>{loop.name}_finish"] if loop.sums else ["NULL", "NULL", "NULL"]
-            checked = 3 + len(loop.before)
-            self.put_call(2, "loop", [*items, bin(mask), *map(str, (checked, len(loop.places), len(loop.sums)))], ",")
+            counts = len(loop.checked), len(loop.places), len(loop.sums)
+            self.put_call(2, "loop", [*items, bin(mask), *map(str, counts)], ",")
         self.put(1, "),")
         self.put(0, ")")
 
