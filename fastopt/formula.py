@@ -149,7 +149,7 @@ def power(x, k):
     `k` is a literal integer.
     """
     result = _number(1, x, k)
-    if not 0 <= k < 2**63 or k != int(k):
+    if not 0 <= k < 9.2e18 or k != int(k):
         return np.nan * result
     k = int(k)
     while k:

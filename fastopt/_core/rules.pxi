@@ -744,13 +744,12 @@ cdef inline void lars_row(
     const real *restrict p, const real *restrict g, double *restrict lanes0, double *restrict lanes1, real s, real l2,
     Py_ssize_t n
 ) noexcept nogil:
-    cdef real d, term1a[LANES]
+    cdef real d
     cdef Py_ssize_t i
     for i in range(n):
         d = s * g[i] + l2 * p[i]
-        term1a[i] = d
-    add_squares(<const real*>p, lanes0, n)
-    add_squares(<const real*>term1a, lanes1, n)
+        lanes0[i] = lanes0[i] + wide(p[i]) * wide(p[i])
+        lanes1[i] = lanes1[i] + wide(d) * wide(d)
 
 
 cdef void lars_sums(real** buffers, const double* numbers, Py_ssize_t n, double* sums) noexcept nogil:
@@ -1260,13 +1259,12 @@ cdef inline void stream_lars_row(
     const real *restrict p, const real *restrict g, double *restrict lanes0, double *restrict lanes1, real s, real l2,
     Py_ssize_t n
 ) noexcept nogil:
-    cdef real d, term1a[LANES]
+    cdef real d
     cdef Py_ssize_t i
     for i in range(n):
         d = s * g[i] + l2 * p[i]
-        term1a[i] = d
-    add_elements(<const real*>p, lanes0, n)
-    add_elements(<const real*>term1a, lanes1, n)
+        lanes0[i] = lanes0[i] + wide(p[i])
+        lanes1[i] = lanes1[i] + wide(d)
 
 
 cdef void stream_lars_sums(real** buffers, const double* numbers, Py_ssize_t n, double* sums) noexcept nogil:
@@ -1331,7 +1329,9 @@ FORMULAS["fastopt.yardsticks.stream_lars"] = formula(
 # fastopt.yardsticks.stream_stages
 
 cdef inline void stream_stages_row(const real *restrict x0, double *restrict lanes0, Py_ssize_t n) noexcept nogil:
-    add_elements(<const real*>x0, lanes0, n)
+    cdef Py_ssize_t i
+    for i in range(n):
+        lanes0[i] = lanes0[i] + wide(x0[i])
 
 
 cdef void stream_stages_sums(real** buffers, const double* numbers, Py_ssize_t n, double* sums) noexcept nogil:

@@ -1,7 +1,7 @@
 # The words of formulas, as fastopt/formula.py defines them, and the sums over arrays, in their one fixed order.
 
 from libc.math cimport NAN, fabs, fabsf, sqrt as sqrt_of_double, sqrtf
-from libc.stdint cimport uint64_t
+from libc.stdint cimport int64_t
 from libc.string cimport memset
 
 ctypedef fused real:
@@ -39,15 +39,24 @@ cdef inline real smaller(real x, real y) noexcept nogil:
     return x if x < y else y
 
 
+cdef inline double wide(real x) noexcept nogil:
+    return <double>x
+
+
 cdef inline double power(double x, double k) noexcept nogil:
-    """Of numbers: by repeated squaring, from the lowest bit up. Times 1 instead of branches, which no one could guess."""
+    """Of numbers: by repeated squaring, from the lowest bit up."""
     cdef double result = 1
-    cdef uint64_t bits
-    if not (k >= 0 and k < 9.2e18) or k != <double><uint64_t>k:
+    cdef double factors[2]  # looked up, because nobody could guess a branch
+    cdef int64_t bits
+    if not (k >= 0 and k < 9.2e18):
         return NAN
-    bits = <uint64_t>k
+    bits = <int64_t>k
+    if k != <double>bits:
+        return NAN
+    factors[0] = 1
     while bits:
-        result *= x if bits & 1 else 1
+        factors[1] = x
+        result *= factors[bits & 1]
         bits >>= 1
         x *= x
     return result

@@ -44,12 +44,17 @@ class Line:
     target: str
     node: ast.expr
     array: str | None = None  # that it writes to
-    is_term: bool = False  # of a sum
+    part: str | None = None  # of a sum: "term", which is added up when a row has been computed, or "lane", where it is
 
     @property
     def names(self):
         """What it reads: ``m[i]`` of an array ``m``."""
         return names_in(self.node)
+
+    @property
+    def is_local(self):
+        """Whether it only gives a value to a name."""
+        return self.array is None and self.part is None
 
 
 @dataclass
@@ -58,7 +63,7 @@ class Sum:
 
     factors: list  # one or two
     position: int  # among the lines
-    arrays: list = field(default_factory=list)  # where the factors are found when a row has been computed
+    arrays: list = field(default_factory=list)  # the factors of a row, if it is added up when it has been computed
 
     @property
     def is_of_squares(self):
@@ -314,13 +319,33 @@ class _Run(ast.NodeVisitor):
                     self.refuse(function, f"{line.target}: it is needed behind a sum, but {name} changes in between")
         with_terms = list(first)
         for index, one in reversed(list(enumerate(self.sums))):
-            for factor in one.factors[:1] if one.is_of_squares else one.factors:
-                array = array_of(factor.id) if isinstance(factor, ast.Name) else None
-                if array is None or written.get(array, -1) >= one.position:
-                    array = f"term{index}{'ab'[len(one.arrays)]}"
-                    with_terms.insert(one.position, Line(f"{array}[i]", factor, is_term=True))
-                one.arrays.append(array)
+            add = self.terms if written else self.lanes
+            with_terms[one.position : one.position] = add(index, one, written)
         return _needed(with_terms), _needed([*again, *second])
+
+    def terms(self, index, one, written):
+        """The lines for a sum that is added up after each row: beside updates it would make their vectors narrower."""
+        lines = []
+        for factor in one.factors[:1] if one.is_of_squares else one.factors:
+            array = array_of(factor.id) if isinstance(factor, ast.Name) else None
+            if array is None or written.get(array, -1) >= one.position:
+                array = f"term{index}{'ab'[len(lines)]}"
+                lines.append(Line(f"{array}[i]", factor, part="term"))
+            one.arrays.append(array)
+        return lines
+
+    def lanes(self, index, one, written):
+        """The lines for a sum that is added up as it is computed."""
+        lines, wide = [], []
+        for factor in one.factors[:1] if one.is_of_squares else one.factors:
+            if not isinstance(factor, ast.Name):
+                lines.append(Line(f"term{index}{'ab'[len(lines)]}", factor))
+                factor = _name(lines[-1].target)
+            wide.append(_call("wide", [factor]))
+        wide *= 2 if one.is_of_squares else 1
+        product = ast.BinOp(wide[0], ast.Mult(), wide[1]) if len(wide) == 2 else wide[0]
+        lane = f"lanes{index}[i]"
+        return [*lines, Line(lane, ast.BinOp(_name(lane), ast.Add(), product), part="lane")]
 
     # Statements
 
@@ -569,15 +594,14 @@ def _negated(condition):
 
 def _needed(lines):
     """Those lines that write arrays or terms of sums, and those whose values they use."""
-    return _read_of(lines, [line for line in lines if line.array or line.is_term], effects=True)
+    return _read_of(lines, [line for line in lines if not line.is_local], effects=True)
 
 
 def _read_of(lines, readers, effects=False):
     """Those lines whose values some readers use, directly or by each other; with `effects` those readers too."""
     names, found = {name for line in readers for name in line.names}, []
     for line in reversed(lines):
-        has_effect = line.array or line.is_term
-        if effects if has_effect else line.target in names:
+        if line.target in names if line.is_local else effects:
             found.append(line)
             names |= line.names
     return found[::-1]

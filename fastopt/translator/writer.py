@@ -74,8 +74,8 @@ class _Writer:
         parameters = [f"{'' if array in written else 'const '}real *restrict {array}" for array in arrays]
         parameters += [*extra, *(f"real {number}" for number in numbers), "Py_ssize_t n"]
         self.put_call(0, f"cdef inline void {name}", parameters, " noexcept nogil:")
-        own = [line.target for line in lines if not line.array and not line.is_term]
-        terms = [line.target.replace("[i]", "[LANES]") for line in lines if line.is_term]
+        own = [line.target for line in lines if line.is_local]
+        terms = [line.target.replace("[i]", "[LANES]") for line in lines if line.part == "term"]
         if own + terms:
             self.put(1, f"cdef real {', '.join(own + terms)}")
         if lines:
@@ -100,6 +100,8 @@ class _Writer:
         extra = [f"double *restrict {name}" for name in lanes]
         pointers, numbers = self.loop(f"{loop.name}_row", loop, loop.first, extra)
         for name, one in zip(lanes, loop.sums, strict=True):
+            if not one.arrays:
+                continue
             word = "squares" if one.is_of_squares else "products" if len(one.factors) == 2 else "elements"
             sources = [f"<const real*>{array}" for array in one.arrays]
             self.put(1, f"add_{word}({', '.join([*sources, name])}, n)")
