@@ -93,11 +93,15 @@ cdef inline Py_ssize_t clear(double* lanes, Py_ssize_t n) noexcept nogil:
     return width
 
 
+cdef inline void fold(double *restrict lanes, const double *restrict upper, Py_ssize_t n) noexcept nogil:
+    cdef Py_ssize_t i
+    for i in range(n):
+        lanes[i] = lanes[i] + upper[i]
+
+
 cdef inline double folded(double* lanes, Py_ssize_t width) noexcept nogil:
     """Fold the lanes in halves. Zeros would not change the sum, so it does not matter that unused lanes are left out."""
-    cdef Py_ssize_t i
     while width > 1:
         width //= 2
-        for i in range(width):
-            lanes[i] = lanes[i] + lanes[i + width]
+        fold(lanes, lanes + width, width)
     return lanes[0]

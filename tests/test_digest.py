@@ -1,0 +1,10 @@
+"""All bits of all rules, in one number that is committed: other machines must come to the same."""
+
+from pathlib import Path
+
+from digest import digest
+
+
+def test_digest(backend):
+    """When formulas or cases were changed on purpose, write what python tests/digest.py prints into digest.txt."""
+    assert digest(backend) == (Path(__file__).parent / "digest.txt").read_text().strip()
