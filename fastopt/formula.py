@@ -231,7 +231,7 @@ def signature(formula):
 
 
 class _Probe(np.ndarray):
-    """An empty array that notes when it is used."""
+    """An array that notes when it is used."""
 
     used = False
 
@@ -262,8 +262,8 @@ def used_state(formula, flags):
     Numbers must not decide that, and what is used at one update has to be used at all of them.
     """
     names = signature(formula)
-    probes = {name: np.empty(0).view(_Probe) for name in names.arrays}
+    probes = {name: np.ones(1).view(_Probe) for name in names.arrays}
     numbers = dict.fromkeys(names.numbers, Measured(1))
     with np.errstate(all="ignore"):
-        formula(np.empty(0), *probes.values(), **numbers, **{name: name in flags for name in names.flags})
+        formula(np.ones(1), *probes.values(), **numbers, **{name: name in flags for name in names.flags})
     return tuple(name for name in names.state if probes[name].used)

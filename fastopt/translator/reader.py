@@ -309,14 +309,14 @@ class _Run(ast.NodeVisitor):
             if line.array == "p":
                 self.refuse(function, "p changes before a sum; sum first")
             if line.names & set(self.after):
-                self.refuse(function, f"{line.target}: it depends on a sum, and another sum follows; sum first")
+                self.refuse(function, f"{line.target}: it depends on a sum, and another sum follows; sum all before")
             if line.array:
                 written[line.array] = index
         again = _read_of(first, second)
         for index, line in enumerate(first):
-            for name in sorted(line.names) if line in again else ():
-                if written.get(array_of(name), -1) > index:
-                    self.refuse(function, f"{line.target}: it is needed behind a sum, but {name} changes in between")
+            for array in sorted(filter(None, map(array_of, line.names))) if line in again else ():
+                if written.get(array, -1) > index:
+                    self.refuse(function, f"{line.target}: it is needed behind a sum, but {array} changes in between")
         with_terms = list(first)
         for index, one in reversed(list(enumerate(self.sums))):
             add = self.terms if written else self.lanes
@@ -501,6 +501,8 @@ class _Run(ast.NodeVisitor):
         if any(value.kind != "array" for value in values):
             self.refuse(node, f"{ast.unparse(node)}: it sums over no array")
         factors = [value.node for value in values] * (2 if word == "norm" else 1)
+        if any(names_in(factor) & set(self.after) for factor in factors):
+            self.refuse(node, f"{ast.unparse(node)}: it sums what depends on a sum, and that needs a pass more")
         if len(self.sums) == MAX_SUMS:
             self.refuse(node, f"{ast.unparse(node)}: a formula has {MAX_SUMS} sums at most")
         result = _name(f"sums[{len(self.sums)}]")

@@ -39,16 +39,16 @@ def with_torch(rule, *, short=False, **options):
     lr = options.pop("lr", None)
     shrink = options.pop("weight_decay", 0) if options.pop("decoupled_weight_decay", False) else 0
     p = torch.tensor(START, dtype=torch.float64, requires_grad=True)
-    first = falling(1) if lr is falling else lr
+    first = falling(0) if lr is falling else lr
     optimizer = rule([p], **({} if first is None else {"lr": first}), **options)
     if short:
         # From this count on both corrections of the bias are 1.
         zeros = {name: torch.zeros_like(p) for name in ("exp_avg", "exp_avg_sq")}
         optimizer.state[p] = {"step": torch.tensor(1e9), **zeros}
-    for t, g in enumerate(GRADIENTS, start=1):
+    for n, g in enumerate(GRADIENTS):
         group = optimizer.param_groups[0]
         if lr is falling:
-            group["lr"] = falling(t)
+            group["lr"] = falling(n)
         with torch.no_grad():
             p.mul_(1 - group["lr"] * shrink)
         p.grad = torch.tensor(g)
@@ -60,11 +60,11 @@ def with_keras(rule, **options):
     """keras.optimizers."""
     lr = options.pop("learning_rate")
     variable = keras.Variable(np.array(START), dtype="float64")
-    optimizer = rule(learning_rate=lr if lr is not falling else falling(1), **options)
+    optimizer = rule(learning_rate=lr if lr is not falling else falling(0), **options)
     optimizer.build([variable])
-    for t, g in enumerate(GRADIENTS, start=1):
+    for n, g in enumerate(GRADIENTS):
         if lr is falling:
-            optimizer.learning_rate.assign(falling(t))
+            optimizer.learning_rate.assign(falling(n))
         optimizer.apply([jnp.array(g)])
         yield np.array(variable)
 
@@ -96,11 +96,6 @@ def amsgrad_inside(lr, beta1, beta2, eps):
         yield np.array(p, dtype=float)
 
 
-def count_from_one(schedule):
-    """optax counts from 0."""
-    return lambda count: schedule(count + 1)
-
-
 SGD, Adagrad, Adadelta = torch.optim.SGD, torch.optim.Adagrad, torch.optim.Adadelta
 RMSprop, Adam, AdamW = torch.optim.RMSprop, torch.optim.Adam, torch.optim.AdamW
 TORCH = {"SGD": SGD, "Adagrad": Adagrad, "Adadelta": Adadelta, "RMSprop": RMSprop, "Adam": Adam, "AdamW": AdamW}
@@ -110,7 +105,7 @@ OTHERS = {
     "momentum-velocity": lambda: with_keras(keras.optimizers.SGD, learning_rate=falling, momentum=0.9),
     "nesterov-velocity": lambda: with_keras(keras.optimizers.SGD, learning_rate=falling, momentum=0.9, nesterov=True),
     "momentum-ema": lambda: with_optax(
-        optax.chain(optax.ema(0.9, debias=False), optax.scale_by_learning_rate(count_from_one(falling)))
+        optax.chain(optax.ema(0.9, debias=False), optax.scale_by_learning_rate(falling))
     ),
     "adagrad-inside": lambda: with_optax(optax.adagrad(0.1, initial_accumulator_value=0.1, eps=1e-2)),
     "rmsprop-inside": lambda: with_keras(keras.optimizers.RMSprop, learning_rate=falling, rho=0.9, epsilon=1e-2),
@@ -124,11 +119,11 @@ OTHERS = {
         keras.optimizers.RMSprop, learning_rate=falling, rho=0.9, epsilon=1e-2, momentum=0.8, centered=True
     ),
     "adam-uncorrected": lambda: with_keras(keras.optimizers.Adam, learning_rate=falling, epsilon=1e-3),
-    "adam-inside": lambda: with_optax(optax.adam(count_from_one(falling), eps=0.0, eps_root=1e-3)),
+    "adam-inside": lambda: with_optax(optax.adam(falling, eps=0.0, eps_root=1e-3)),
     "adam-short": lambda: with_torch(Adam, lr=0.1, short=True),
     "lamb": lambda: with_optax(optax.lamb(1e-3)),
     "lamb-options": lambda: with_optax(
-        optax.lamb(count_from_one(falling), b1=0.8, b2=0.95, eps=1e-3, weight_decay=0.05), maximize=True
+        optax.lamb(falling, b1=0.8, b2=0.95, eps=1e-3, weight_decay=0.05), maximize=True
     ),
     "lamb-l2": lambda: with_optax(
         optax.chain(
@@ -141,7 +136,7 @@ OTHERS = {
     ),
     "lars": lambda: with_optax(optax.lars(1.0)),
     "lars-options": lambda: with_optax(
-        optax.lars(count_from_one(falling), weight_decay=0.05, trust_coefficient=0.02, momentum=0.8), maximize=True
+        optax.lars(falling, weight_decay=0.05, trust_coefficient=0.02, momentum=0.8), maximize=True
     ),
     "lars-decoupled": lambda: with_optax(optax.lars(2.0, momentum=0.0), keep=1 - 2.0 * 0.05),
     "amsgrad-inside": lambda: amsgrad_inside(0.1, 0.8, 0.6, 1e-3),
