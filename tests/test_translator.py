@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fastopt import formula
-from fastopt.formula import LANES, Number, dot, larger, norm, power, sqrt, total
+from fastopt.formula import LANES, Number, absolute, dot, larger, norm, power, sign, smaller, sqrt, total, where
 from fastopt.translator.reader import Refused, translate
 
 WORDS = {one.__name__: one for one in (sqrt, absolute, sign, larger, smaller, where, power, total, norm, dot)}
