@@ -45,6 +45,9 @@ def speedups(name, n, how=None, dtype=np.float32):
 def cells(name, how=None, dtype=np.float32):
     """A cell for each size: times plain / times careful, and the places where fastopt loses in bold."""
     for n in SIZES:
+        if name not in BASELINES["plain"]:
+            yield "-"
+            continue
         yield " / ".join(f"**{x:.2f}**" if x < 1 else f"{x:.1f}" for x in speedups(name, n, how, dtype))
 
 

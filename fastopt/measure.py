@@ -116,10 +116,6 @@ def bytes_moved(opt):
     return transfers.get(opt.formula.__name__, 2 * arrays - 1) * p.nbytes
 
 
-# The rules that take no root and do not divide: the others do so once for each element, in each pass.
-ROOTLESS = {"SGD", "Momentum", "Nesterov", "LARS"}
-
-
 def compare(name, n, dtype=np.float32, backend=None, seconds=0.3):
     """One rule against the NumPy reference and the streaming loop of the same traffic.
 
