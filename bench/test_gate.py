@@ -16,7 +16,7 @@ COMPILED = fastopt.backends()[:-1]
 TRIES = 3  # for a busy machine
 # The rules that take no root and do not divide: the others do each once for an element, in each pass. This is stated,
 # for what is read off the formulas would hide what they do too much.
-ROOTLESS = {"SGD", "Momentum", "Nesterov", "LARS"}
+ROOTLESS = {"SGD", "Momentum", "Nesterov", "LARS", "Lion"}
 
 
 def bound_step(make, n, dtype):

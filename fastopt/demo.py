@@ -20,7 +20,7 @@ SIZES = (64, 128, 64, 10)
 BATCH = 32
 # Where the default would be too slow for so short a training.
 LEARNING_RATES = {"SGD": 0.1, "Momentum": 0.03, "Nesterov": 0.03, "RMSprop": 1e-3, "RMSprop, centered": 1e-3}
-LEARNING_RATES |= {"RMSprop, momentum": 2e-4, "RMSprop, centered, momentum": 2e-4, "LAMB": 3e-3}
+LEARNING_RATES |= {"RMSprop, momentum": 2e-4, "RMSprop, centered, momentum": 2e-4, "LAMB": 3e-3, "Lion": 1e-3}
 
 
 class Training(NamedTuple):

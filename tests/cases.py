@@ -1,6 +1,6 @@
 """The rules with their options: the one table that the bitwise, golden, state and bad-input tests go through."""
 
-from fastopt import LAMB, LARS, SGD, Adadelta, Adagrad, Adam, AdamW, RMSprop
+from fastopt import LAMB, LARS, SGD, Adadelta, Adagrad, Adam, AdamW, Lion, RMSprop
 
 
 def falling(n):
@@ -148,5 +148,8 @@ CASES = {
         LARS,
         {"lr": falling, "momentum": 0.8, "weight_decay": 0.05, "trust_coefficient": 0.02, "maximize": True},
     ),
+    "lion": (Lion, {}),
+    "lion-options": (Lion, {"lr": falling, "betas": (0.8, 0.7), "weight_decay": 0.05, "maximize": True}),
+    "lion-l2": (Lion, {"lr": 0.1, "weight_decay": 0.05, "decoupled_weight_decay": False}),
     "lars-decoupled": (LARS, {"lr": 2.0, "momentum": 0.0, "weight_decay": 0.05, "decoupled_weight_decay": True}),
 }

@@ -823,6 +823,50 @@ FORMULAS["fastopt.rules.layerwise.lars"] = formula(
 )
 
 
+# fastopt.rules.lion.lion
+
+cdef inline void lion_loop(
+    real *restrict p, const real *restrict g, real *restrict m, real s, real l2, real keep, real beta1,
+    real one_minus_beta1, real beta2, real one_minus_beta2, real lr, Py_ssize_t n
+) noexcept nogil:
+    cdef real d, u
+    cdef Py_ssize_t i
+    for i in range(n):
+        d = s * g[i] + l2 * p[i]
+        u = sign(beta1 * m[i] + one_minus_beta1 * d)
+        m[i] = beta2 * m[i] + one_minus_beta2 * d
+        p[i] = keep * p[i] - lr * u
+
+
+cdef void lion(real** buffers, const double* numbers, Py_ssize_t n) noexcept nogil:
+    lion_loop(
+        buffers[0], buffers[1], buffers[2], <real>numbers[0], <real>numbers[1], <real>numbers[2], <real>numbers[3],
+        <real>numbers[4], <real>numbers[5], <real>numbers[6], <real>numbers[7], n
+    )
+
+
+cdef int lion_numbers(const double* inputs, double* numbers) noexcept nogil:
+    cdef double lr = inputs[0]
+    cdef double beta1 = inputs[1]
+    cdef double beta2 = inputs[2]
+    numbers[3] = beta1
+    numbers[4] = 1.0 - beta1
+    numbers[5] = beta2
+    numbers[6] = 1.0 - beta2
+    numbers[7] = lr
+    return 0
+
+
+FORMULAS["fastopt.rules.lion.lion"] = formula(
+    <void*>lion_numbers,
+    "m",
+    "lr beta1 beta2",
+    (
+        loop(<void*>lion[float], <void*>lion[double], NULL, NULL, NULL, 0b1, 8, 8, 0),
+    ),
+)
+
+
 # fastopt.yardsticks.stream0
 
 # rooted

@@ -7,6 +7,7 @@ everything is elementwise but the sums. `fastopt.formula` says what a formula is
 from fastopt.rules.adagrad import Adadelta, Adagrad, RMSprop
 from fastopt.rules.adam import Adam, AdamW
 from fastopt.rules.layerwise import LAMB, LARS
+from fastopt.rules.lion import Lion
 from fastopt.rules.sgd import SGD
 
 # The rules by the names that they are known by, with the options that make them so: every kernel is among them.
@@ -25,4 +26,5 @@ VARIANTS = {
     "AdamW": (AdamW, {}),
     "LAMB": (LAMB, {}),
     "LARS": (LARS, {}),
+    "Lion": (Lion, {}),
 }

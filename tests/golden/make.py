@@ -139,6 +139,9 @@ OTHERS = {
         optax.lars(falling, weight_decay=0.05, trust_coefficient=0.02, momentum=0.8), maximize=True
     ),
     "lars-decoupled": lambda: with_optax(optax.lars(2.0, momentum=0.0), keep=1 - 2.0 * 0.05),
+    "lion": lambda: with_optax(optax.lion(1e-4, weight_decay=0)),
+    "lion-options": lambda: with_optax(optax.lion(falling, b1=0.8, b2=0.7, weight_decay=0.05), maximize=True),
+    "lion-l2": lambda: with_optax(optax.chain(optax.add_decayed_weights(0.05), optax.lion(0.1, weight_decay=0))),
     "amsgrad-inside": lambda: amsgrad_inside(0.1, 0.8, 0.6, 1e-3),
     "amsgrad-uncorrected": lambda: with_keras(
         keras.optimizers.Adam, learning_rate=0.1, beta_1=0.8, beta_2=0.6, epsilon=1e-3, amsgrad=True
