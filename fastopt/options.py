@@ -86,12 +86,16 @@ def optional(check):
     return lambda name, value: None if value is None else check(name, value)
 
 
-def betas(name, value):
-    """Adam's pair of decays."""
-    if not isinstance(value, list | tuple) or len(value) != 2:
-        raise TypeError(f"{name}: expected a pair of numbers, found {value!r}")
-    beta1, beta2 = value
-    return fraction(f"{name}[0]", beta1), fraction(f"{name}[1]", beta2)
+def betas(length):
+    """So many decays of moving averages."""
+    expected = "a pair of numbers" if length == 2 else f"{length} numbers"
+
+    def check(name, value):
+        if not isinstance(value, list | tuple) or len(value) != length:
+            raise TypeError(f"{name}: expected {expected}, found {value!r}")
+        return tuple(fraction(f"{name}[{index}]", beta) for index, beta in enumerate(value))
+
+    return check
 
 
 def flag(name, value):
@@ -118,9 +122,8 @@ def choice(*allowed):
 
 
 def each_beta(o):
-    """The pair of decays, each by its own name."""
-    beta1, beta2 = o["betas"]
-    return {"beta1": beta1, "beta2": beta2}
+    """The decays, each by its own name."""
+    return {f"beta{index}": beta for index, beta in enumerate(o["betas"], start=1)}
 
 
 def placed_eps(o):

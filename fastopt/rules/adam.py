@@ -66,7 +66,7 @@ class Adam(Optimizer):
     formula = adam
     states = {"m": "exp_avg", "v": "exp_avg_sq", "h": "max_exp_avg_sq"}
     checks = {
-        "betas": options.betas,
+        "betas": options.betas(2),
         "eps": options.number,
         "amsgrad": options.flag,
         "bias_correction": options.flag,

@@ -58,7 +58,7 @@ class LAMB(Optimizer):
 
     formula = lamb
     states = {"m": "exp_avg", "v": "exp_avg_sq"}
-    checks = {"betas": options.betas, "eps": options.number, "bias_correction": options.flag}
+    checks = {"betas": options.betas(2), "eps": options.number, "bias_correction": options.flag}
 
     def __init__(
         self,

@@ -43,7 +43,7 @@ class Lion(Optimizer):
 
     formula = lion
     states = {"m": "exp_avg"}
-    checks = {"betas": options.betas}
+    checks = {"betas": options.betas(2)}
     numbers = staticmethod(options.each_beta)
 
     def __init__(
