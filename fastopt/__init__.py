@@ -14,7 +14,7 @@ from importlib.metadata import version as _version
 
 from fastopt.backend import backends
 from fastopt.optimizer import Optimizer
-from fastopt.rules import LAMB, LARS, SGD, Adadelta, Adagrad, Adam, AdamW, Lion, RMSprop
+from fastopt.rules import LAMB, LARS, SGD, Adadelta, Adagrad, Adam, AdamW, Adan, Lion, RMSprop
 from fastopt.threads import get_num_threads, num_threads, set_num_threads
 
 __version__ = _version("fastopt")
@@ -26,6 +26,7 @@ __all__ = [
     "Adagrad",
     "Adam",
     "AdamW",
+    "Adan",
     "Lion",
     "Optimizer",
     "RMSprop",

@@ -1,6 +1,6 @@
 """The rules with their options: the one table that the bitwise, golden, state and bad-input tests go through."""
 
-from fastopt import LAMB, LARS, SGD, Adadelta, Adagrad, Adam, AdamW, Lion, RMSprop
+from fastopt import LAMB, LARS, SGD, Adadelta, Adagrad, Adam, AdamW, Adan, Lion, RMSprop
 
 
 def falling(n):
@@ -151,5 +151,11 @@ CASES = {
     "lion": (Lion, {}),
     "lion-options": (Lion, {"lr": falling, "betas": (0.8, 0.7), "weight_decay": 0.05, "maximize": True}),
     "lion-l2": (Lion, {"lr": 0.1, "weight_decay": 0.05, "decoupled_weight_decay": False}),
+    "adan": (Adan, {}),
+    "adan-options": (
+        Adan,
+        {"lr": falling, "betas": (0.8, 0.7, 0.6), "eps": 1e-3, "weight_decay": 0.05, "maximize": True},
+    ),
+    "adan-l2": (Adan, {"lr": 0.1, "weight_decay": 0.05, "decoupled_weight_decay": False}),
     "lars-decoupled": (LARS, {"lr": 2.0, "momentum": 0.0, "weight_decay": 0.05, "decoupled_weight_decay": True}),
 }

@@ -867,6 +867,114 @@ FORMULAS["fastopt.rules.lion.lion"] = formula(
 )
 
 
+# fastopt.rules.adan.adan
+
+# t > 1.0
+cdef inline void adan_t_above_one_loop(
+    real *restrict p, const real *restrict g, real *restrict m, real *restrict v, real *restrict q,
+    real *restrict before, real s, real l2, real keep, real beta1, real one_minus_beta1, real beta2,
+    real one_minus_beta2, real beta3, real one_minus_beta3, real lr_over_c1, real lr_times_beta2_over_c2,
+    real one_over_c3, real eps, Py_ssize_t n
+) noexcept nogil:
+    cdef real d, x, u
+    cdef Py_ssize_t i
+    for i in range(n):
+        d = s * g[i] + l2 * p[i]
+        x = d - before[i]
+        m[i] = beta1 * m[i] + one_minus_beta1 * d
+        v[i] = beta2 * v[i] + one_minus_beta2 * x
+        u = d + beta2 * x
+        q[i] = beta3 * q[i] + one_minus_beta3 * (u * u)
+        before[i] = d
+        p[i] = keep * p[i] - (lr_over_c1 * m[i] + lr_times_beta2_over_c2 * v[i]) / (sqrt(one_over_c3 * q[i]) + eps)
+
+
+cdef void adan_t_above_one(real** buffers, const double* numbers, Py_ssize_t n) noexcept nogil:
+    adan_t_above_one_loop(
+        buffers[0], buffers[1], buffers[2], buffers[3], buffers[4], buffers[5], <real>numbers[0], <real>numbers[1],
+        <real>numbers[2], <real>numbers[3], <real>numbers[4], <real>numbers[5], <real>numbers[6], <real>numbers[7],
+        <real>numbers[8], <real>numbers[9], <real>numbers[10], <real>numbers[11], <real>numbers[12], n
+    )
+
+
+# not t > 1.0
+cdef inline void adan_loop(
+    real *restrict p, const real *restrict g, real *restrict m, real *restrict v, real *restrict q,
+    real *restrict before, real s, real l2, real keep, real beta1, real one_minus_beta1, real beta2,
+    real one_minus_beta2, real beta3, real one_minus_beta3, real lr_over_c1, real lr_times_beta2_over_c2,
+    real one_over_c3, real eps, Py_ssize_t n
+) noexcept nogil:
+    cdef real d, x, u
+    cdef Py_ssize_t i
+    for i in range(n):
+        d = s * g[i] + l2 * p[i]
+        x = <real>0.0 * d
+        m[i] = beta1 * m[i] + one_minus_beta1 * d
+        v[i] = beta2 * v[i] + one_minus_beta2 * x
+        u = d + beta2 * x
+        q[i] = beta3 * q[i] + one_minus_beta3 * (u * u)
+        before[i] = d
+        p[i] = keep * p[i] - (lr_over_c1 * m[i] + lr_times_beta2_over_c2 * v[i]) / (sqrt(one_over_c3 * q[i]) + eps)
+
+
+cdef void adan(real** buffers, const double* numbers, Py_ssize_t n) noexcept nogil:
+    adan_loop(
+        buffers[0], buffers[1], buffers[2], buffers[3], buffers[4], buffers[5], <real>numbers[0], <real>numbers[1],
+        <real>numbers[2], <real>numbers[3], <real>numbers[4], <real>numbers[5], <real>numbers[6], <real>numbers[7],
+        <real>numbers[8], <real>numbers[9], <real>numbers[10], <real>numbers[11], <real>numbers[12], n
+    )
+
+
+cdef int adan_numbers(const double* inputs, double* numbers) noexcept nogil:
+    cdef double lr = inputs[0]
+    cdef double t = inputs[1]
+    cdef double beta1 = inputs[2]
+    cdef double beta2 = inputs[3]
+    cdef double beta3 = inputs[4]
+    cdef double eps = inputs[5]
+    cdef double c1, c2, c3
+    if t > 1.0:
+        c1 = 1.0 - power(beta1, t)
+        c2 = 1.0 - power(beta2, t)
+        c3 = 1.0 - power(beta3, t)
+        numbers[3] = beta1
+        numbers[4] = 1.0 - beta1
+        numbers[5] = beta2
+        numbers[6] = 1.0 - beta2
+        numbers[7] = beta3
+        numbers[8] = 1.0 - beta3
+        numbers[9] = lr / c1
+        numbers[10] = lr * beta2 / c2
+        numbers[11] = 1.0 / c3
+        numbers[12] = eps
+        return 0
+    c1 = 1.0 - power(beta1, t)
+    c2 = 1.0 - power(beta2, t)
+    c3 = 1.0 - power(beta3, t)
+    numbers[3] = beta1
+    numbers[4] = 1.0 - beta1
+    numbers[5] = beta2
+    numbers[6] = 1.0 - beta2
+    numbers[7] = beta3
+    numbers[8] = 1.0 - beta3
+    numbers[9] = lr / c1
+    numbers[10] = lr * beta2 / c2
+    numbers[11] = 1.0 / c3
+    numbers[12] = eps
+    return 1
+
+
+FORMULAS["fastopt.rules.adan.adan"] = formula(
+    <void*>adan_numbers,
+    "m v q before",
+    "lr t beta1 beta2 beta3 eps",
+    (
+        loop(<void*>adan_t_above_one[float], <void*>adan_t_above_one[double], NULL, NULL, NULL, 0b1111, 13, 13, 0),
+        loop(<void*>adan[float], <void*>adan[double], NULL, NULL, NULL, 0b1111, 13, 13, 0),
+    ),
+)
+
+
 # fastopt.yardsticks.stream0
 
 # rooted

@@ -6,6 +6,7 @@ everything is elementwise but the sums. `fastopt.formula` says what a formula is
 
 from fastopt.rules.adagrad import Adadelta, Adagrad, RMSprop
 from fastopt.rules.adam import Adam, AdamW
+from fastopt.rules.adan import Adan
 from fastopt.rules.layerwise import LAMB, LARS
 from fastopt.rules.lion import Lion
 from fastopt.rules.sgd import SGD
@@ -27,4 +28,5 @@ VARIANTS = {
     "LAMB": (LAMB, {}),
     "LARS": (LARS, {}),
     "Lion": (Lion, {}),
+    "Adan": (Adan, {}),
 }

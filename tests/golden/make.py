@@ -96,6 +96,27 @@ def amsgrad_inside(lr, beta1, beta2, eps):
         yield np.array(p, dtype=float)
 
 
+def adan(lr=1e-3, betas=(0.98, 0.92, 0.99), eps=1e-8, l2=0, keep=0, sign=1):
+    """As the authors' code computes it, which optax does not: in plain Python, with 40 digits."""
+    getcontext().prec = 40
+    beta1, beta2, beta3 = map(Decimal, betas)
+    eps, l2, keep = map(Decimal, (eps, l2, keep))
+    p = [Decimal(x) for x in START]
+    m, v, q, before = ([Decimal(0)] * len(p) for _ in range(4))
+    for t, g in enumerate(GRADIENTS.tolist(), start=1):
+        rate = Decimal(lr(t - 1) if lr is falling else lr)
+        for i, one in enumerate(map(Decimal, g)):
+            d = sign * one + l2 * p[i]
+            x = d - before[i] if t > 1 else 0
+            m[i] = beta1 * m[i] + (1 - beta1) * d
+            v[i] = beta2 * v[i] + (1 - beta2) * x
+            q[i] = beta3 * q[i] + (1 - beta3) * (d + beta2 * x) ** 2
+            before[i] = d
+            moved = m[i] / (1 - beta1**t) + beta2 * v[i] / (1 - beta2**t)
+            p[i] = (1 - rate * keep) * p[i] - rate * moved / ((q[i] / (1 - beta3**t)).sqrt() + eps)
+        yield np.array(p, dtype=float)
+
+
 SGD, Adagrad, Adadelta = torch.optim.SGD, torch.optim.Adagrad, torch.optim.Adadelta
 RMSprop, Adam, AdamW = torch.optim.RMSprop, torch.optim.Adam, torch.optim.AdamW
 TORCH = {"SGD": SGD, "Adagrad": Adagrad, "Adadelta": Adadelta, "RMSprop": RMSprop, "Adam": Adam, "AdamW": AdamW}
@@ -142,6 +163,9 @@ OTHERS = {
     "lion": lambda: with_optax(optax.lion(1e-4, weight_decay=0)),
     "lion-options": lambda: with_optax(optax.lion(falling, b1=0.8, b2=0.7, weight_decay=0.05), maximize=True),
     "lion-l2": lambda: with_optax(optax.chain(optax.add_decayed_weights(0.05), optax.lion(0.1, weight_decay=0))),
+    "adan": lambda: adan(),
+    "adan-options": lambda: adan(falling, (0.8, 0.7, 0.6), 1e-3, keep=0.05, sign=-1),
+    "adan-l2": lambda: adan(0.1, l2=0.05),
     "amsgrad-inside": lambda: amsgrad_inside(0.1, 0.8, 0.6, 1e-3),
     "amsgrad-uncorrected": lambda: with_keras(
         keras.optimizers.Adam, learning_rate=0.1, beta_1=0.8, beta_2=0.6, epsilon=1e-3, amsgrad=True
