@@ -1,5 +1,8 @@
 """The choice of a backend, at import and by hand, with and without compiled kernels."""
 
+import platform
+from pathlib import Path
+
 import numpy as np
 import pytest
 from helpers import python
@@ -14,6 +17,21 @@ def test_backends_are_listed_best_first():
     assert listed == [name for name in backends.NAMES if name in listed]
     listed.clear()
     assert fastopt.backends()
+
+
+CPUINFO = Path("/proc/cpuinfo")
+
+
+@pytest.mark.skipif(not backends.COMPILED, reason="there is nothing to choose")
+@pytest.mark.skipif(not CPUINFO.exists() or platform.machine() != "x86_64", reason="only Linux tells, and only of x86")
+def test_backends_are_what_the_processor_says():
+    """Whatever compiler built this: Linux lists what the processor has, less what it does not save."""
+    lines = [line for line in CPUINFO.read_text().splitlines() if line.startswith("flags")]
+    flags = set(lines[0].partition(":")[2].split())
+    wide = {"avx512": {"avx512f", "avx512dq", "avx512bw", "avx512vl"}, "avx2": {"avx2"}}
+    expected = [name for name, needed in wide.items() if needed <= flags]
+    assert fastopt.backends() == [*expected, "baseline", "numpy"]
+    assert backends.features() == expected[::-1]
 
 
 def test_environment_forces_a_backend(backend):

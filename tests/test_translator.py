@@ -1,6 +1,7 @@
 """The translator by itself: what it reads computes what NumPy computes, and what it cannot say exactly it refuses."""
 
 import math
+import os
 import re
 
 import numpy as np
@@ -252,7 +253,7 @@ def texts(draw):
     return f"def one(d, p, m, v, *, lr, mu, flag: bool):\n{body}"
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=int(os.environ.get("FASTOPT_EXAMPLES", 150)), deadline=None)
 @given(text=texts(), real=st.sampled_from([np.float32, np.float64]), flag=st.booleans(), seed=st.integers(0, 99))
 def test_any_formula(text, real, flag, seed):
     """What is read computes the same bits as NumPy; what is refused is refused for a sum, and for nothing else."""
