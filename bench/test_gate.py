@@ -71,6 +71,20 @@ def test_vectors_hold_more_of_float32(name, backend):
     assert best_ratio([double, single], 0.1, wanted) >= wanted
 
 
+def test_groups_are_not_searched_for():
+    """Ten thousand groups of one parameter cost little more than one group of ten thousand."""
+    count, rng = 10_000, np.random.default_rng(0)
+    gradients = [rng.normal(size=10) for _ in range(count)]
+
+    def step(grouped):
+        parameters = [rng.normal(size=10) for _ in range(count)]
+        opt = fastopt.Adam([{"params": [p]} for p in parameters] if grouped else parameters)
+        opt.bind(gradients)
+        return opt.step
+
+    assert 1 / best_ratio([step(False), step(True)], 1, 1 / 3) <= 3
+
+
 # Well below what was measured (see README.md), because machines differ.
 TIMES_NUMPY = {100: 6, 10_000: 4, 1_000_000: 2}
 

@@ -195,6 +195,11 @@ def _sum(x, terms):
 # What a formula is
 
 
+def key_of(formula):
+    """The name by which compiled backends know a formula."""
+    return f"{formula.__module__}.{formula.__qualname__}"
+
+
 class Signature(NamedTuple):
     """The names of a formula's parameters, in their order."""
 

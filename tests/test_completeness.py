@@ -10,9 +10,10 @@ from cases import CASES
 import fastopt
 from fastopt import formula, yardsticks
 from fastopt.backend import get_backend
+from fastopt.formula import key_of
 from fastopt.rules import VARIANTS
 from fastopt.translator import __main__ as translator
-from fastopt.translator.reader import MAX_SUMS, key_of, translate
+from fastopt.translator.reader import MAX_SUMS, translate
 
 PUBLIC = [getattr(fastopt, name) for name in fastopt.__all__]
 RULES = [one for one in PUBLIC if inspect.isclass(one) and one.__base__ is not object]

@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 
 from fastopt import formula
 from fastopt.formula import LANES, Number, absolute, dot, larger, norm, power, sign, smaller, sqrt, total, where
-from fastopt.translator.reader import Refused, translate
+from fastopt.translator.parts import Refused
+from fastopt.translator.reader import translate
 
 WORDS = {one.__name__: one for one in (sqrt, absolute, sign, larger, smaller, where, power, total, norm, dot)}
 FRAME = {"s": -0.5, "l2": 0.25, "keep": 0.875}
@@ -315,6 +316,8 @@ REFUSED = {
     "keep = lr * d\n    return keep": "keep: the name means something else in a loop",
     "cdef = lr * d\n    return cdef": "cdef: the name means something else in a loop",
     "i = lr * d\n    return i": "i: the name means something else in a loop",
+    "one_minus_lr = d * m\n    return (1 - lr) * one_minus_lr": r"one_minus_lr: the translator calls 1.0 - lr so",
+    "term0 = d * m\n    return lr * term0": "term0: the name means something else in a loop",
     "m[:] = lr * d": r"a formula returns a step, or else assigns p\[:\]",
     "x = norm(d)\n    return lr * norm(x * d) * m": "it sums what depends on a sum",
     "x = norm(m)\n    m[:] = x * d\n    return lr * norm(d) * d": "it depends on a sum, and another sum follows",

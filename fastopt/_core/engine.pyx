@@ -19,6 +19,7 @@ from libc.stdint cimport int64_t, uint64_t, uintptr_t
 import numpy as np
 
 from fastopt.engine import BOUND, BUSY, UNBOUND, check_numbers, check_stages, learning_rate, nonfinite_error, ordered
+from fastopt.formula import key_of
 from fastopt.parameters import check_apart
 from fastopt.stages import EMA, GRAD_SUM
 
@@ -65,7 +66,7 @@ cdef class Group:
     cdef Tensor* last
 
     def __cinit__(self, Py_ssize_t index, call, kernels):
-        key = f"{call.formula.__module__}.{call.formula.__qualname__}"
+        key = key_of(call.formula)
         if key not in kernels.FORMULAS:
             raise ValueError(f"formula {key}: it is not compiled; use backend='numpy'")
         numbers, arrays, inputs, loops = kernels.FORMULAS[key]

@@ -12,13 +12,28 @@ What C would not say with the same bits is refused, with its file and line.
 
 import ast
 import inspect
+import re
 import textwrap
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 
-from fastopt.formula import signature
+from fastopt.formula import key_of, signature
+from fastopt.translator.parts import (
+    COMPARISONS,
+    OPERATORS,
+    Choice,
+    Line,
+    Loop,
+    Refused,
+    Sum,
+    Translation,
+    array_of,
+    mangled,
+    names_in,
+    needed,
+    read_of,
+)
 
 MAX_SUMS = 4  # of one loop: the engine has room for so many
-
 _WORDS = {"sqrt": 1, "absolute": 1, "sign": 1, "larger": 2, "smaller": 2, "where": 3, "power": 2}
 _SUMS = {"total": 1, "norm": 1, "dot": 2}
 _WORDS |= _SUMS
@@ -28,107 +43,8 @@ _TAKEN = {"i", "n", "inputs", "numbers", "buffers", "sums", "start", "width", "r
 _TAKEN |= {"bint", "by", "cdef", "char", "cimport", "const", "cpdef", "ctypedef", "double", "enum", "extern", "float"}
 _TAKEN |= {"gil", "include", "inline", "int", "long", "new", "nogil", "restrict", "short", "signed", "sizeof", "struct"}
 _TAKEN |= {"union", "unsigned", "void", "volatile", "DEF", "ELIF", "ELSE", "IF", "LANES", "NULL"}
-_OPERATORS = {ast.Add: "plus", ast.Sub: "minus", ast.Mult: "times", ast.Div: "over"}
-_COMPARISONS = {ast.Lt: "below", ast.LtE: "upto", ast.Gt: "above", ast.GtE: "from", ast.Eq: "is", ast.NotEq: "isnt"}
+_OURS = re.compile(r"_|.*__|(lanes|term)\d")
 _LARGEST = 3.4028234663852886e38  # that float32 can hold
-
-
-class Refused(ValueError):
-    """A formula that cannot be translated with the same bits."""
-
-
-@dataclass
-class Line:
-    """A line of a loop: what is computed for one element, and what it is assigned to."""
-
-    target: str
-    node: ast.expr
-    array: str | None = None  # that it writes to
-    part: str | None = None  # of a sum: "term", which is added up when a row has been computed, or "lane", where it is
-
-    @property
-    def names(self):
-        """What it reads: ``m[i]`` of an array ``m``."""
-        return names_in(self.node)
-
-    @property
-    def is_local(self):
-        """Whether it only gives a value to a name."""
-        return self.array is None and self.part is None
-
-
-@dataclass
-class Sum:
-    """The elements' sum, or that of their products."""
-
-    factors: list  # one or two
-    position: int  # among the lines
-    arrays: list = field(default_factory=list)  # the factors of a row, if it is added up when it has been computed
-
-    @property
-    def is_of_squares(self):
-        return len(self.factors) == 2 and ast.unparse(self.factors[0]) == ast.unparse(self.factors[1])
-
-
-@dataclass
-class Loop:
-    """An end of the tree: a loop, or two with sums between them. Its numbers are syntax trees by name."""
-
-    name: str
-    comment: str
-    first: list  # lines of the pass that sums, if there is one
-    second: list
-    sums: list
-    definitions: dict  # numbers to which the formula gives names
-    before: dict  # the numbers that meet arrays
-    kept: dict  # those that only what depends on sums needs
-    after_definitions: dict
-    after: dict  # the numbers that depend on sums
-
-    @property
-    def places(self):
-        """The names of all numbers in order: those that depend on sums come last."""
-        return [*self.checked, *self.after]
-
-    @property
-    def checked(self):
-        """Those that have to be finite, for they meet arrays or sums."""
-        return ["s", "l2", "keep", *self.before, *(name for name in self.kept if name not in self.before)]
-
-
-@dataclass
-class Choice:
-    """A branch of the tree."""
-
-    condition: ast.expr
-    definitions: dict
-    yes: "Choice | Loop"
-    no: "Choice | Loop"
-
-
-@dataclass
-class Translation:
-    """What a formula comes to."""
-
-    key: str  # by which the compiled engine knows it
-    arrays: tuple
-    inputs: tuple  # its numbers, then its flags
-    tree: Choice | Loop
-    loops: list
-
-
-def key_of(formula):
-    """The name by which the compiled engine knows a formula."""
-    return f"{formula.__module__}.{formula.__qualname__}"
-
-
-def names_in(node):
-    return {one.id for one in ast.walk(node) if isinstance(one, ast.Name)}
-
-
-def array_of(text):
-    """The array of an element's text: that of ``m[i]`` is ``m``; None of any other text."""
-    return text[:-3] if text.endswith("[i]") else None
 
 
 def translate(formula):
@@ -221,7 +137,7 @@ class _Text:
         raise Refused(f"{self.file}:{node.lineno + self.offset}: {reason}")
 
     def check_name(self, node, name, also=None):
-        if name in _FRAME | _TAKEN or name == also or name.startswith("_"):
+        if name in _FRAME | _TAKEN or name == also or _OURS.match(name):
             self.refuse(node, f"{name}: the name means something else in a loop; choose another")
 
 
@@ -278,11 +194,11 @@ class _Run(ast.NodeVisitor):
             kept = ast.BinOp(_name("keep"), ast.Mult(), _name("p[i]"))
             self.lines.append(Line("p[i]", ast.BinOp(kept, ast.Sub(), self.returned.node), "p"))
         first, second = self.passes()
-        own = {line.target for line in (*first, *second)}
-        for name in (*self.before, *self.after, *self.kept):
-            if name in own:
-                self.refuse(function, f"{name}: a number and an array have this name; choose another for the array")
-        yes = [_mangled(condition) for condition, decision in path if decision]
+        own = {line.target for line in (*first, *second)} | set(self.after_definitions)
+        for name, node in [*self.before.items(), *self.after.items(), *self.kept.items()]:
+            if name in own and not isinstance(node, ast.Name):
+                self.refuse(function, f"{name}: the translator calls {ast.unparse(node)} so; choose another name")
+        yes = [mangled(condition) for condition, decision in path if decision]
         comment = ", ".join(ast.unparse(c if decision else _negated(c)) for c, decision in path)
         return Loop(
             name="_".join([function.name, *yes]),
@@ -300,7 +216,7 @@ class _Run(ast.NodeVisitor):
     def passes(self):
         """The lines of the pass that sums, and of the one that updates."""
         if not self.sums:
-            return [], _needed(self.lines)
+            return [], needed(self.lines)
         function = self.text.function
         barrier = max(one.position for one in self.sums)
         first, second = self.lines[:barrier], self.lines[barrier:]
@@ -312,7 +228,7 @@ class _Run(ast.NodeVisitor):
                 self.refuse(function, f"{line.target}: it depends on a sum, and another sum follows; sum all before")
             if line.array:
                 written[line.array] = index
-        again = _read_of(first, second)
+        again = read_of(first, second)
         for index, line in enumerate(first):
             for array in sorted(filter(None, map(array_of, line.names))) if line in again else ():
                 if written.get(array, -1) > index:
@@ -321,7 +237,7 @@ class _Run(ast.NodeVisitor):
         for index, one in reversed(list(enumerate(self.sums))):
             add = self.terms if written else self.lanes
             with_terms[one.position : one.position] = add(index, one, written)
-        return _needed(with_terms), _needed([*again, *second])
+        return needed(with_terms), needed([*again, *second])
 
     def terms(self, index, one, written):
         """The lines for a sum that is added up after each row: beside updates it would make their vectors narrower."""
@@ -431,13 +347,13 @@ class _Run(ast.NodeVisitor):
         return _Value(ast.UnaryOp(node.op, value.node), value.kind, value.measured)
 
     def visit_BinOp(self, node):
-        if type(node.op) not in _OPERATORS:
+        if type(node.op) not in OPERATORS:
             hint = "; write powers as products, or power(x, k)" if isinstance(node.op, ast.Pow) else ""
             self.refuse(node, f"{ast.unparse(node)}: a formula computes with + - * /{hint}")
         return self.combined(node, [node.left, node.right], lambda x, y: ast.BinOp(x, node.op, y))
 
     def visit_Compare(self, node):
-        if len(node.ops) != 1 or type(node.ops[0]) not in _COMPARISONS:
+        if len(node.ops) != 1 or type(node.ops[0]) not in COMPARISONS:
             self.refuse(node, f"{ast.unparse(node)}: a formula compares two values at a time")
         made = self.combined(node, [node.left, *node.comparators], lambda x, y: ast.Compare(x, node.ops, [y]))
         return replace(made, kind="mask" if made.kind == "array" else "condition")
@@ -573,7 +489,7 @@ class _Run(ast.NodeVisitor):
 
     def place(self, places, node):
         """The name of a number's place, new or known."""
-        name, text = _mangled(node), ast.unparse(node)
+        name, text = mangled(node), ast.unparse(node)
         everywhere = self.kept | self.after | self.before
         while name in everywhere and ast.unparse(everywhere[name]) != text:
             name += "_"
@@ -592,41 +508,3 @@ def _sum_of_products(*names):
 
 def _negated(condition):
     return ast.UnaryOp(ast.Not(), condition)
-
-
-def _needed(lines):
-    """Those lines that write arrays or terms of sums, and those whose values they use."""
-    return _read_of(lines, [line for line in lines if not line.is_local], effects=True)
-
-
-def _read_of(lines, readers, effects=False):
-    """Those lines whose values some readers use, directly or by each other; with `effects` those readers too."""
-    names, found = {name for line in readers for name in line.names}, []
-    for line in reversed(lines):
-        if line.target in names if line.is_local else effects:
-            found.append(line)
-            names |= line.names
-    return found[::-1]
-
-
-def _mangled(node):
-    """A name that says what an expression of numbers is."""
-    match node:
-        case ast.Name():
-            return node.id.replace("[", "").replace("]", "")
-        case ast.Constant():
-            words = {0.0: "zero", 1.0: "one", 2.0: "two"}
-            return words.get(node.value) or "c" + repr(node.value).translate({43: "", 45: "m", 46: "_"})
-        case ast.BinOp():
-            name = f"{_mangled(node.left)}_{_OPERATORS[type(node.op)]}_{_mangled(node.right)}"
-        case ast.Compare():
-            name = f"{_mangled(node.left)}_{_COMPARISONS[type(node.ops[0])]}_{_mangled(node.comparators[0])}"
-        case ast.UnaryOp():
-            name = f"{'not' if isinstance(node.op, ast.Not) else 'minus'}_{_mangled(node.operand)}"
-        case ast.Call():
-            name = "_".join([node.func.id, *map(_mangled, node.args)])
-        case ast.BoolOp():
-            name = ("_and_" if isinstance(node.op, ast.And) else "_or_").join(map(_mangled, node.values))
-        case ast.IfExp():
-            name = f"{_mangled(node.body)}_if_{_mangled(node.test)}"
-    return name if len(name) <= 40 else f"{name[:36]}_etc"

@@ -3,7 +3,7 @@
 import ast
 import textwrap
 
-from fastopt.translator.reader import Choice, array_of, names_in
+from fastopt.translator.parts import Choice, array_of, names_in
 
 WIDTH = 120
 HEAD = """\
