@@ -9,7 +9,7 @@ import argparse
 import numpy as np
 
 import fastopt
-from fastopt.measure import STREAMS, interleaved, problem, ratio, stream_like
+from fastopt.measure import YARDSTICKS, interleaved, problem, ratio, stream_like
 from fastopt.rules import VARIANTS
 
 ELEMENTS = 16_000_000
@@ -44,7 +44,7 @@ def stages(dtype):
     def make(p):
         return fastopt.AdamW(p, clip_grad_norm=1.0, ema_decay=0.999, zero_grads=True)
 
-    return ratio(*interleaved(pair(make, lambda opt, q: STREAMS["stream_stages"](q), dtype), SECONDS))
+    return ratio(*interleaved(pair(make, lambda opt, q: YARDSTICKS["stream_stages"](q), dtype), SECONDS))
 
 
 def subnormals(flush):

@@ -19,7 +19,7 @@ import baselines
 import numpy as np
 
 import fastopt
-from fastopt.measure import STREAMS, interleaved, ratio
+from fastopt.measure import YARDSTICKS, interleaved, ratio
 
 THREADS = (1, 2)
 SECONDS = 8.0  # for each case, all libraries together
@@ -172,7 +172,7 @@ def numba_loop(parameters, gradients):
 
 def memory_limit(parameters, gradients):
     """No rule: the streaming loop with the same reads and writes."""
-    opt = STREAMS["stream2"](parameters)
+    opt = YARDSTICKS["stream2"](parameters)
     opt.bind(gradients)
     return opt.step, None
 

@@ -2,7 +2,8 @@
 
 A loop that stays scalar is up to ten times slower, and no test of its bits can notice. So the compiler's own report is
 read: each loop over elements has to be vectorised, for each instruction set, and not in two versions between which
-addresses decide at run time. Nor may the machine code hold a fused multiply-add, which would change bits.
+addresses decide at run time, as far as the compiler tells (GCC does). Nor may the machine code hold a fused
+multiply-add, which would change bits.
 """
 
 import argparse
@@ -58,9 +59,9 @@ def faults(source, compiler):
         good = {(module, int(line)) for module, line in VECTORISED.findall(built.stderr)}
         doubled = {(module, int(line)) for module, line in VERSIONED.findall(built.stderr)}
         found, count = [], 0
-        for module in ("baseline", "avx2", "avx512"):
+        for module in ("baseline", "avx2", "avx512", "engine"):
             code = copy / "fastopt" / "_core" / f"{module}.c"
-            for line, function in loops_of(code.read_text()).items() if code.exists() else ():
+            for line, function in loops_of(code.read_text()).items() if code.exists() else ():  # the engine is C++
                 count += 1
                 if (module, line) not in good:
                     found.append(f"{module}: {function} is scalar (line {line} of its C)")

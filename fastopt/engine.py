@@ -1,6 +1,6 @@
-"""The engine in NumPy: what one step does, written to be read. Its compiled twin is _core/engine.pyx.
+"""The engine in NumPy: what one step does, written to be read. _core/engine.pyx is the same, compiled.
 
-A step has two halves. The first checks everything and computes all scalars, and may raise; the second writes. An
+A step has two halves. The first checks everything and computes all numbers, and may raise; the second writes. An
 engine knows parameters, gradients and formulas, but no rule by its name.
 """
 
@@ -13,7 +13,7 @@ from typing import NamedTuple
 import numpy as np
 
 from fastopt import reference
-from fastopt.formula import Measured, NotFinite, Number
+from fastopt.formula import NotFinite, Number, Unchecked
 from fastopt.options import nearest, number
 from fastopt.parameters import check_apart, flat, listed
 from fastopt.stages import EMA, GRAD_SUM
@@ -34,7 +34,7 @@ UNBOUND = "grads: none were given, and none are bound; pass them, or bind them o
 
 
 class KernelCall(NamedTuple):
-    """What a parameter group's options come to: a formula, and the numbers and arrays that it takes."""
+    """What a parameter group's options come to: a formula, and what it takes."""
 
     formula: Callable
     arrays: tuple  # the names of the state arrays in the formula's order: "p" for the parameter, None for those unused
@@ -42,15 +42,15 @@ class KernelCall(NamedTuple):
     l2: float
     decay: float  # keep = 1 - lr*decay
     lr: float | Callable
-    numbers: dict  # by the formula's names, floats and flags; of those that change with the step only the names
+    inputs: dict  # the formula's numbers and flags by name; the values of lr and t come with the step
 
     def frame(self, lr, scale):
         """``s, l2, keep`` for gradients times ``scale``."""
         return self.s * scale, self.l2, 1 - lr * self.decay
 
-    def numbers_at(self, t, lr, kind=Measured):
-        """The formula's numbers in step ``t`` of a parameter: `Measured`, or `Number` to be asked whether they fit."""
-        values = self.numbers | {name: x for name, x in (("lr", lr), ("t", t)) if name in self.numbers}
+    def inputs_at(self, t, lr, kind=Unchecked):
+        """The formula's inputs in step ``t`` of a parameter: its numbers `Unchecked`, or `Number` to be checked."""
+        values = self.inputs | {name: x for name, x in (("lr", lr), ("t", t)) if name in self.inputs}
         return {name: value if isinstance(value, bool) else kind(value) for name, value in values.items()}
 
 
@@ -105,14 +105,14 @@ def learning_rate(lr, updates):
 def check_numbers(group, call, t, lr, scale, dtype):
     """Raise if a number that meets an array is not finite in the narrowest type of a group's parameters.
 
-    The formula is rehearsed, on arrays of a single one: what fails in it fails before anything is written.
+    The formula is rehearsed on arrays of two ones: what fails in it fails here, before anything is written.
     """
-    d, *arrays = np.ones((1 + len(call.arrays), 1), dtype)
+    arrays = [None if name is None else np.ones(2, dtype) for name in call.arrays]
     try:
         with np.errstate(all="ignore"):
             for x in call.frame(lr, scale):
                 Number(x).rounded(dtype)
-            call.formula(d, *arrays, **call.numbers_at(t, lr, Number))
+            call.formula(np.ones(2, dtype), *arrays, **call.inputs_at(t, lr, Number))
     except NotFinite as error:
         raise ValueError(
             f"group {group}: at step {t} its options make a factor that {dtype} cannot hold, {error}; choose others"
@@ -144,7 +144,7 @@ class Engine:
     claim : from `new_claim`
         The optimizer's, held by steps and by changes of what they use.
     kernels : module
-        A backend's, with its formulas and stages by name. Of this engine: `fastopt.reference`.
+        A backend's, with its compiled formulas and stages. This engine has no use for it.
     parameters : list of Parameter
     memory : Memory
         Where the parameters and their state lie.
@@ -170,7 +170,6 @@ class Engine:
     def __init__(self, claim, kernels, parameters, memory, counts, kernel_calls, stages):
         self._claim = claim
         self._retired = False
-        self._kernels = kernels
         self._parameters = parameters
         self._memory = memory
         self._counts = counts
@@ -292,7 +291,7 @@ class Engine:
             if (group, t) not in known:
                 lr = rates[group]
                 check_numbers(group, call, t, lr, scale, self._dtypes[group])
-                known[group, t] = call.frame(lr, scale), call.numbers_at(t, lr)
+                known[group, t] = call.frame(lr, scale), call.inputs_at(t, lr)
         return [known[parameter.group, parameter.step + 1] for parameter in active]
 
     def _gather(self, active, gradients):

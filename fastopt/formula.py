@@ -7,12 +7,13 @@ A formula is a rule's arithmetic, written once, as a function of arrays and of n
         return lr * b
 
 Before the ``*`` stand arrays: ``d``, the effective gradient; the parameter ``p``, where the formula needs it; and the
-state, which is updated in place. Behind it stand numbers, and flags, which are annotated ``bool``. What the formula
-returns is subtracted from the parameter. ``lr`` and ``t``, the parameter's step count from 1, change with the step.
+state, which is updated in place. After it stand numbers, and flags, which are annotated ``bool``. ``lr`` and ``t``, the
+parameter's step count from 1, change with the step. What the formula returns is subtracted from what decay keeps of the
+parameter; or it assigns ``p[:]`` itself. One that names ``weight_decay`` does the decoupled decay itself.
 
 What holds numbers alone is computed in double precision, and rounded to the arrays' type once, where it meets an array.
 Arrays meet numbers and each other by ``+ - * /``, comparisons and the words of this module, which IEEE 754 rounds
-correctly: so the compiled loops, which `fastopt.translate` makes of the same text, give the same bits.
+correctly: so the compiled loops, which `fastopt.translator` makes of the same text, give the same bits.
 """
 
 import inspect
@@ -33,8 +34,8 @@ class NotFinite(ValueError):
 class Number(float):
     """A number of a formula: it computes with numbers in double precision as C does, without exceptions.
 
-    What meets an array has to be finite in its type. That is asked when a formula is rehearsed; in the step itself all
-    numbers are `Measured`.
+    Where it meets an array it has to be finite in the array's type. That is asked when a formula is rehearsed; in the
+    step itself all numbers are `Unchecked`.
     """
 
     __array_ufunc__ = None  # arrays leave it to this class how they meet
@@ -48,8 +49,8 @@ class Number(float):
         return value
 
 
-class Measured(Number):
-    """A number that may be anything, because it depends on a sum over an array: of the type `dtype`."""
+class Unchecked(Number):
+    """A number that may be anything: it depends on a sum, over an array of type `dtype`, or was rehearsed before."""
 
     dtype = None
 
@@ -59,42 +60,40 @@ class Measured(Number):
 
 def _number(value, *made_of):
     """What an operation on numbers gives."""
-    measured = [x for x in made_of if isinstance(x, Measured)]
-    if not measured:
+    unchecked = [x for x in made_of if isinstance(x, Unchecked)]
+    if not unchecked:
         return Number(value)
-    result = Measured(value)
-    result.dtype = measured[0].dtype
+    result = Unchecked(value)
+    result.dtype = unchecked[0].dtype
     for x in made_of:
         if type(x) is Number and result.dtype is not None:
-            x.rounded(result.dtype)
+            x.rounded(result.dtype)  # numbers that meet a sum have to be finite too
     return result
 
 
-def _meet(operate, of_numbers=_number):
-    """An operation of a number with a number or an array, and its reflection."""
+def _meeting(operate, of_numbers):
+    """The method of an operation of a number, on the left, with a number or an array."""
 
-    def forward(self, other):
-        return meet(self, other, lambda x, y: operate(x, y))
-
-    def backward(self, other):
-        return meet(self, other, lambda x, y: operate(y, x))
-
-    def meet(self, other, operate):
+    def meet(self, other):
         if isinstance(other, np.ndarray):
             return operate(self.rounded(other.dtype), other)
         if isinstance(other, int | float):
             return of_numbers(operate(np.float64(self), np.float64(other)), self, other)
         return NotImplemented
 
-    return forward, backward
+    return meet
+
+
+def _reflected(operate):
+    return lambda x, y: operate(y, x)
 
 
 for _name in ("add", "sub", "mul", "truediv"):
-    _forward, _backward = _meet(getattr(operator, _name))
-    setattr(Number, f"__{_name}__", _forward)
-    setattr(Number, f"__r{_name}__", _backward)
+    _operate = getattr(operator, _name)
+    setattr(Number, f"__{_name}__", _meeting(_operate, _number))
+    setattr(Number, f"__r{_name}__", _meeting(_reflected(_operate), _number))
 for _name in ("lt", "le", "gt", "ge", "eq", "ne"):
-    setattr(Number, f"__{_name}__", _meet(getattr(operator, _name), lambda holds, *_: bool(holds))[0])
+    setattr(Number, f"__{_name}__", _meeting(getattr(operator, _name), lambda holds, *_: bool(holds)))
 Number.__neg__ = lambda self: _number(-float(self), self)
 Number.__pos__ = lambda self: self
 
@@ -177,7 +176,7 @@ def norm(x):
 
 
 def _sum(x, terms):
-    total = 0.0
+    result = 0.0
     for start in range(0, x.size, CHUNK):
         chunk = terms(slice(start, start + CHUNK))
         padded = np.zeros(-(-chunk.size // LANES) * LANES)
@@ -186,8 +185,8 @@ def _sum(x, terms):
         while lanes.size > 1:
             half = lanes.size // 2
             lanes = lanes[:half] + lanes[half:]
-        total += float(lanes[0])
-    result = Measured(total)
+        result += float(lanes[0])
+    result = Unchecked(result)
     result.dtype = x.dtype
     return result
 
@@ -221,7 +220,9 @@ def signature(formula):
             parameter.VAR_POSITIONAL,
             parameter.VAR_KEYWORD,
         ):
-            raise TypeError(f"formula {formula.__name__}: {name}: its parameters have no defaults and no stars but one")
+            raise TypeError(
+                f"formula {formula.__name__}: {name}: its parameters have no defaults, and no star but the bare one"
+            )
         if parameter.kind is not parameter.KEYWORD_ONLY:
             arrays.append(name)
         elif parameter.annotation in (bool, "bool"):
@@ -267,8 +268,8 @@ def used_state(formula, flags):
     Numbers must not decide that, and what is used at one update has to be used at all of them.
     """
     names = signature(formula)
-    probes = {name: np.ones(1).view(_Probe) for name in names.arrays}
-    numbers = dict.fromkeys(names.numbers, Measured(1))
+    probes = {name: np.ones(2).view(_Probe) for name in names.arrays}
+    numbers = dict.fromkeys(names.numbers, Unchecked(1))
     with np.errstate(all="ignore"):
-        formula(np.ones(1), *probes.values(), **numbers, **{name: name in flags for name in names.flags})
+        formula(np.ones(2), *probes.values(), **numbers, **{name: name in flags for name in names.flags})
     return tuple(name for name in names.state if probes[name].used)

@@ -82,15 +82,15 @@ class Stream(Optimizer):
         super().__init__(params, rooted=rooted, **off, backend=backend)
 
 
-STREAMS = {formula.__name__: type(formula.__name__, (Stream,), {"formula": formula}) for formula in yardsticks.FORMULAS}
+YARDSTICKS = {one.__name__: type(one.__name__, (Stream,), {"formula": one}) for one in yardsticks.FORMULAS}
 
 
 def stream_like(opt, params, rooted=False):
     """The yardstick with the traffic of an optimizer; `rooted`, it also takes a root and divides for each element."""
     name = f"stream_{opt.formula.__name__}"
-    if name not in STREAMS:
+    if name not in YARDSTICKS:
         name = f"stream{len(opt.state[0]) - 1}"
-    return STREAMS[name](params, rooted=rooted, backend=opt.backend)
+    return YARDSTICKS[name](params, rooted=rooted, backend=opt.backend)
 
 
 def problem(n, dtype):
@@ -134,7 +134,7 @@ def compare(name, n, dtype=np.float32, backend=None, seconds=0.3):
     -------
     dict
         ``"seconds"`` a step, ``"bandwidth"`` in bytes per second, ``"of_limit"`` as a share of the streaming
-        loop's speed (None on the numpy backend, which has none) and ``"speedup"`` over the reference.
+        loop's speed (None on the numpy backend, where it is not measured) and ``"speedup"`` over the reference.
     """
     rule, rule_options = VARIANTS[name]
     steps = []

@@ -52,8 +52,8 @@ class Optimizer:
     """The base of all rules: it owns the parameter groups and the state, and takes the steps.
 
     A rule is a subclass. Its `formula` is its arithmetic (see `fastopt.formula`), its ``__init__`` names its options
-    with their defaults, `checks` has the check of each option that is the rule's own, and `states`, `initial`,
-    `numbers` and `check` say what of the rest does not go without saying, given the options ``o`` of a group.
+    with their defaults, `checks` has the check of each option that is the rule's own; `states`, `initial`,
+    `inputs` and `check` cover what the defaults do not, given the options ``o`` of a group.
 
     What surrounds a rule are stages: options of every optimizer, the same for all groups. They act in this order, the
     last one throughout, and can be set as attributes, as in ``opt.loss_scale = 1024``; what needs state arrays of its
@@ -166,7 +166,7 @@ class Optimizer:
         return {}
 
     @staticmethod
-    def numbers(o):
+    def inputs(o):
         """The formula's numbers and flags that are not the options of the same names."""
         return {}
 
@@ -189,10 +189,13 @@ class Optimizer:
         decay, decoupled = o["weight_decay"], o["decoupled_weight_decay"]
         # A formula that names weight_decay does the decoupled decay itself.
         takes_decay = "weight_decay" in names.numbers
-        given = {**o, "lr": 0.0, "t": 1, "weight_decay": decay if decoupled else 0.0, **cls.numbers(o)}
-        numbers = {name: float(given[name]) for name in names.numbers}
-        numbers |= {name: bool(given[name]) for name in names.flags}
-        used = used_state(cls.formula, tuple(name for name in names.flags if numbers[name]))
+        given = {**o, "lr": 0.0, "t": 1, "weight_decay": decay if decoupled else 0.0, **cls.inputs(o)}
+        for name in (*names.numbers, *names.flags):
+            if name not in given:
+                raise TypeError(f"{cls.__name__}: its formula takes {name}, which is no option, nor given by `inputs`")
+        inputs = {name: float(given[name]) for name in names.numbers}
+        inputs |= {name: bool(given[name]) for name in names.flags}
+        used = used_state(cls.formula, tuple(name for name in names.flags if inputs[name]))
         return KernelCall(
             formula=cls.formula,
             arrays=tuple(
@@ -202,7 +205,7 @@ class Optimizer:
             l2=0.0 if decoupled else decay,
             decay=decay if decoupled and not takes_decay else 0.0,
             lr=o["lr"],
-            numbers=numbers,
+            inputs=inputs,
         )
 
     @classmethod
@@ -345,7 +348,8 @@ class Optimizer:
             ``"gathered"``, and copies of its state arrays.
             ``"param_groups"``: for each group its options, with the indices of its parameters as ``"params"``.
             ``"stages"``: their options, and the counts ``"calls"`` since the last update and ``"skipped_steps"``.
-            ``"updates"``: how many there were; functions of it are given it. ``"version"``: that of this layout.
+            ``"updates"``: their number so far, with which learning rates that are functions are called.
+            ``"version"``: that of this layout.
 
         Raises
         ------
@@ -564,7 +568,7 @@ class Optimizer:
 
 # The layout of state dicts.
 VERSION = 1
-# What the engine counts for all parameters together.
+# The counts that stand under "stages" in a state dict.
 _STAGE_COUNTS = ("calls", "skipped_steps")
 # What outlives an engine.
 _CARRIED = ("norm", "updates", *_STAGE_COUNTS)

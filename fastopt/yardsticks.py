@@ -44,7 +44,10 @@ def stream_lars(d, p, x0):
 
 
 def stream_stages(d, x0, x1, x2, x3):
-    """Those of Adam with clipping by norm, averaging and zeroing: ``x0`` is read, and then everything, and written."""
+    """Those of Adam with clipping by norm, averaging and zeroing, where ``x0`` stands for the gradient.
+
+    It is read; then it and everything else are read and written.
+    """
     nothing = 0 * total(x0)
     x0[:] = x0 + nothing
     x1[:] = x1 + nothing

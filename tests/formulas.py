@@ -1,4 +1,4 @@
-"""Formulas that say everything a formula can say, in every shape."""
+"""The words and the shapes of formulas."""
 
 from fastopt.formula import absolute, dot, larger, norm, power, sign, smaller, sqrt, total, where
 
@@ -7,7 +7,7 @@ def aliases(d, q, b, *, mu):
     w = q
     q[:] = mu * q + d
     v = w  # an alias of an alias: it too is q as it is now
-    old = b * 1
+    old = +b  # a copy
     b[:] = w + v
     w = b
     w[:] = w + old

@@ -395,12 +395,37 @@ def test_state_that_a_formula_uses_at_some_updates_only():
     class Sometimes(fastopt.SGD):
         formula = sometimes
 
-    p = np.ones(2)
-    opt = Sometimes(p, lr=0.5, backend="numpy")
-    opt.step(np.ones(2))
+    p, q = np.ones(2), np.ones(2)
+    opt = Sometimes([p, q], lr=0.5, backend="numpy")
+    opt.step([None, np.ones(2)])
     with pytest.raises(TypeError):
-        opt.step(np.ones(2))
-    assert_same_bits(p, np.full(2, 0.5))
+        opt.step([np.ones(2), np.ones(2)])
+    assert_same_bits(p, np.ones(2))
+    assert_same_bits(q, np.full(2, 0.5))
+
+
+def test_formulas_that_ask_an_array():
+    """What a formula may not do is found before the first step, though arrays of one element would let it pass."""
+
+    def asks(d, *, lr):
+        return lr * d if d > 0 else d
+
+    class Asks(fastopt.SGD):
+        formula = asks
+
+    with pytest.raises(ValueError, match="truth value of an array"):
+        Asks(np.ones(1), backend="numpy")
+
+
+def test_formulas_that_take_what_nobody_gives():
+    def takes(d, *, lr, gamma):
+        return lr * gamma * d
+
+    class Takes(fastopt.SGD):
+        formula = takes
+
+    with pytest.raises(TypeError, match="Takes: its formula takes gamma, which is no option, nor given by `inputs`"):
+        Takes(np.ones(1), backend="numpy")
 
 
 def test_formulas_that_fail(backend):

@@ -1,5 +1,6 @@
-"""Nothing is missing: each rule has its loops, its docstring with the formula, its cases and its golden values."""
+"""Nothing is missing: each rule has its loops, its docstring with the formula, and its cases."""
 
+import ast
 import doctest
 import inspect
 
@@ -13,7 +14,8 @@ from fastopt.backend import get_backend
 from fastopt.formula import key_of
 from fastopt.rules import VARIANTS
 from fastopt.translator import __main__ as translator
-from fastopt.translator.reader import MAX_SUMS, translate
+from fastopt.translator.parts import Loop
+from fastopt.translator.reader import LIMITS, translate
 
 PUBLIC = [getattr(fastopt, name) for name in fastopt.__all__]
 RULES = [one for one in PUBLIC if inspect.isclass(one) and one.__base__ is not object]
@@ -61,10 +63,10 @@ def test_every_formula_is_compiled(compiled):
         assert len(loops) == len(translate(one).loops)
 
 
-def test_the_engine_has_room_for_sums(compiled):
+def test_limits_are_the_engines(compiled):
     from fastopt._core import engine
 
-    assert engine.SUMS == MAX_SUMS
+    assert engine.LIMITS == LIMITS
 
 
 @pytest.mark.parametrize("table", [VARIANTS, CASES], ids=["VARIANTS", "CASES"])
@@ -74,23 +76,12 @@ def test_every_rule_is_in_the_tables(table):
 
 def ends(one, cases):
     """At which loops of a formula these cases end, in their first steps."""
-    translation = translate(one)
     for rule, options in cases:
-        if rule.formula is one:
-            call = call_of(rule, options)
-            for t in (1, 2, 3):
-                values = {name: float(value) for name, value in call.numbers.items()}
-                tree = translation.tree
-                while not hasattr(tree, "places"):
-                    holds = eval(compile(translator_text(tree.condition), "condition", "eval"), {}, values | {"t": t})
-                    tree = tree.yes if holds else tree.no
-                yield tree.name
-
-
-def translator_text(node):
-    import ast
-
-    return ast.unparse(node)
+        for t in (1.0, 2.0, 3.0) if rule.formula is one else ():
+            values, tree = {**call_of(rule, options).inputs, "t": t}, translate(one).tree
+            while not isinstance(tree, Loop):
+                tree = tree.yes if eval(ast.unparse(tree.condition), {}, values) else tree.no
+            yield tree.name
 
 
 @pytest.mark.parametrize("one", FORMULAS, ids=key_of)
@@ -111,18 +102,16 @@ def test_every_option_is_in_a_case(rule):
 
 @pytest.mark.parametrize("one", FORMULAS, ids=key_of)
 def test_every_number_acts_in_a_case(one):
-    """Each takes, in some case, a value that is not the neutral one: so do those of the frame."""
-    neutral = {"s": 1.0, "l2": 0.0, "decay": 0.0, "eps": 0.0, "eps_root": 0.0, "dampening": 0.0, "lr_decay": 0.0}
-    neutral |= dict.fromkeys(formula.signature(one).flags, False)
+    """Each takes, in some case, a value that is not 0, or for the sign not 1: so do those of the frame."""
     acting = set()
     for rule, options in CASES.values():
         if rule.formula is one:
             call = call_of(rule, options)
-            values = {"s": call.s, "l2": call.l2, "decay": call.decay, **call.numbers}
-            acting |= {name for name, value in values.items() if value != neutral.get(name)}
+            values = {"s": call.s - 1, "l2": call.l2, "decay": call.decay, **call.inputs, "lr": 1.0}
+            acting |= {name for name, value in values.items() if value}
     names = formula.signature(one)
     takes_decay = "weight_decay" in names.numbers
-    assert acting == {"s", "l2", *names.numbers, *names.flags} | (set() if takes_decay else {"decay"})
+    assert acting == {"s", "l2", "lr", *names.numbers, *names.flags} | (set() if takes_decay else {"decay"})
 
 
 @pytest.mark.parametrize("rule", RULES)

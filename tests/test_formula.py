@@ -7,7 +7,7 @@ import pytest
 from helpers import assert_same_bits
 
 from fastopt import formula
-from fastopt.formula import Measured, NotFinite, Number
+from fastopt.formula import NotFinite, Number, Unchecked
 
 INF, NAN = math.inf, math.nan
 
@@ -19,7 +19,7 @@ def _quiet():
         yield
 
 
-@pytest.mark.parametrize("kind", [Number, Measured])
+@pytest.mark.parametrize("kind", [Number, Unchecked])
 @pytest.mark.parametrize(
     ("compute", "expected"),
     [
@@ -67,7 +67,7 @@ def test_numbers_that_do_not_fit():
         for number in (1e39, INF, NAN):
             with pytest.raises(NotFinite):
                 meet(Number(number))
-            meet(Measured(number))
+            meet(Unchecked(number))
     assert (Number(1e39) * x.astype(np.float64) == 1e39).all()
 
 
@@ -108,7 +108,7 @@ def test_sums():
     np.testing.assert_allclose(float(formula.norm(x)), math.sqrt(math.fsum(x * x)), rtol=1e-14)
     large = np.full(3, 1e30, dtype=np.float32)
     np.testing.assert_allclose(float(formula.norm(large)), math.sqrt(3) * 1e30, rtol=1e-7)  # float32 rounds 1e30
-    assert type(formula.total(np.zeros(0))) is Measured
+    assert type(formula.total(np.zeros(0))) is Unchecked
 
 
 def spoken(d, m, *, lr, quick: bool):
@@ -123,8 +123,8 @@ def test_signature():
     ("wrong", "message"),
     [
         (lambda d, m=1: d, "its parameters have no defaults"),
-        (lambda d, *rest: d, "its parameters have no defaults and no stars"),
-        (lambda d, **rest: d, "its parameters have no defaults and no stars"),
+        (lambda d, *rest: d, "its parameters have no defaults, and no star"),
+        (lambda d, **rest: d, "its parameters have no defaults, and no star"),
         (lambda m, d: d, "its first parameter is d"),
         (lambda *, lr: lr, "its first parameter is d"),
     ],

@@ -1,7 +1,7 @@
 # distutils: language = c++
 """The compiled engine: checks the gradients of a step, computes its numbers and runs its kernels.
 
-It is the twin of fastopt/engine.py, which says what happens; this file says it fast. What is not plainly in order
+fastopt/engine.py says what happens; this file says it fast. What is not plainly in order
 goes to the Python methods of the parameter, which raise the error or give an array that can be used. It knows
 kernels by their pointers only, and no rule by its name.
 """
@@ -31,7 +31,8 @@ cdef enum:
     # Below this many elements other threads gain less from the GIL than handing it over costs this one.
     RELEASE_ELEMENTS = 16384
 
-CHUNK, SUMS = CHUNK_ELEMENTS, MAX_SUMS
+CHUNK = CHUNK_ELEMENTS
+LIMITS = {"state": MAX_BUFFERS - 2, "numbers": MAX_NUMBERS, "sums": MAX_SUMS}  # of a formula
 
 cdef int threads = 1
 
@@ -42,17 +43,17 @@ def set_num_threads(int n):
     threads = n
 
 
-cdef void unpack(capsules, void** out) except *:
+cdef void unpack(capsules, kind, void** out) except *:
     """The pointers for float32 and float64."""
-    for i, name in enumerate((b"fastopt float32 kernel", b"fastopt float64 kernel")):
-        out[i] = NULL if capsules[i] is None else PyCapsule_GetPointer(capsules[i], name)
+    for i, real in enumerate(("float32", "float64")):
+        out[i] = NULL if capsules[i] is None else PyCapsule_GetPointer(capsules[i], f"fastopt {real} {kind}".encode())
 
 
 cdef class Group:
     """The kernel call of one parameter group, unpacked."""
     cdef object call
     cdef Py_ssize_t index
-    cdef Numbers compute_numbers
+    cdef Choose choose
     cdef Loop* loops
     cdef double* inputs
     cdef int lr_place, t_place  # among the inputs; -1 where the formula does not name it
@@ -69,11 +70,11 @@ cdef class Group:
         key = key_of(call.formula)
         if key not in kernels.FORMULAS:
             raise ValueError(f"formula {key}: it is not compiled; use backend='numpy'")
-        numbers, arrays, inputs, loops = kernels.FORMULAS[key]
+        choose, arrays, inputs, loops = kernels.FORMULAS[key]
         self.call, self.index, self.largest = call, index, DBL_MAX
-        self.compute_numbers = <Numbers>PyCapsule_GetPointer(numbers, b"fastopt numbers")
+        self.choose = <Choose>PyCapsule_GetPointer(choose, b"fastopt numbers")
         names = [name for name in call.arrays if name != "p"]
-        if len(names) != len(arrays) or list(call.numbers) != list(inputs) or len(names) + 2 > MAX_BUFFERS:
+        if len(names) != len(arrays) or list(call.inputs) != list(inputs):
             raise ValueError(f"formula {key}: it takes other arrays or numbers than when it was compiled")
         for i, name in enumerate(names):
             self.present |= (<uint64_t>(name is not None)) << <int>i
@@ -81,16 +82,16 @@ cdef class Group:
         self.inputs = <double*>PyMem_Calloc(len(inputs) + 1, sizeof(double))
         if self.loops == NULL or self.inputs == NULL:
             raise MemoryError
-        for i, (both, reductions, finishing, used, checked, places, sums) in enumerate(loops):
-            unpack(both, <void**>self.loops[i].kernels)
-            unpack(reductions, <void**>self.loops[i].reductions)
+        for i, (both, reductions, finishing, used, checked_count, number_count, sum_count) in enumerate(loops):
+            unpack(both, "kernel", <void**>self.loops[i].kernels)
+            unpack(reductions, "reduction", <void**>self.loops[i].reductions)
             if finishing is not None:
                 self.loops[i].finish = <Finish>PyCapsule_GetPointer(finishing, b"fastopt finish")
-            self.loops[i].arrays, self.loops[i].checked, self.loops[i].places = used, checked, places
-            self.loops[i].sums = sums
-            if places > MAX_NUMBERS or sums > MAX_SUMS:
-                raise ValueError(f"formula {key}: more numbers or sums than the engine holds; raise MAX_NUMBERS, MAX_SUMS")
-        for i, value in enumerate(call.numbers.values()):
+            self.loops[i].used, self.loops[i].checked_count = used, checked_count
+            self.loops[i].number_count, self.loops[i].sum_count = number_count, sum_count
+            if len(names) > MAX_BUFFERS - 2 or number_count > MAX_NUMBERS or sum_count > MAX_SUMS:
+                raise ValueError(f"formula {key}: it was compiled for an engine with other limits than {LIMITS}")
+        for i, value in enumerate(call.inputs.values()):
             self.inputs[i] = value
         self.lr_place = inputs.index("lr") if "lr" in inputs else -1
         self.t_place = inputs.index("t") if "t" in inputs else -1
@@ -121,13 +122,14 @@ cdef class Group:
             self.inputs[self.lr_place] = self.lr
         if self.t_place >= 0:
             self.inputs[self.t_place] = <double>t
-        loop = &self.loops[self.compute_numbers(self.inputs, numbers)]
-        for i in range(loop.checked):
+        loop = &self.loops[self.choose(self.inputs, numbers)]
+        for i in range(loop.checked_count):
             finite = finite and fabs(numbers[i]) <= self.largest
         if not finite:
             dtype = np.dtype(np.float64 if self.largest == DBL_MAX else np.float32)
+            # This raises, but where NumPy rounds a number to a finite one, or has no use for it.
             check_numbers(self.index, self.call, t, self.lr, scale, dtype)
-        if loop.arrays & ~self.present:
+        if loop.used & ~self.present:
             raise RuntimeError(
                 f"group {self.index}: at step {t} its formula uses a state array that it does not use at the first"
             )
@@ -250,11 +252,11 @@ cdef class Engine:
         if self.plan.tasks == NULL or self.plan.sums == NULL:
             raise MemoryError
         self.plan.task_count = cut(self.plan.tensors, self.count, self.plan.tasks)
-        unpack(kernels.STAGES["squares"], <void**>self.plan.squares)
-        unpack(kernels.STAGES["gather"], <void**>self.plan.gather)
-        unpack(kernels.STAGES["clip"], <void**>self.plan.clip)
-        unpack(kernels.STAGES["average"], <void**>self.plan.average)
-        unpack(kernels.STAGES["swap"], <void**>self.plan.swap)
+        unpack(kernels.STAGES["squares"], "reduction", <void**>self.plan.squares)
+        unpack(kernels.STAGES["gather"], "kernel", <void**>self.plan.gather)
+        unpack(kernels.STAGES["clip"], "kernel", <void**>self.plan.clip)
+        unpack(kernels.STAGES["average"], "kernel", <void**>self.plan.average)
+        unpack(kernels.STAGES["swap"], "kernel", <void**>self.plan.swap)
         members = [[] for _ in kernel_calls]
         for i in range(self.count):
             members[self.plan.tensors[i].group].append(i)
@@ -283,10 +285,10 @@ cdef class Engine:
         for i in self.members[index]:
             tensor = &self.plan.tensors[i]
             state = self.parameters[i].state_flats
-            tensor.count, tensor.arrays = <int>len(names) + 2, 2
+            tensor.count, tensor.array_count = <int>len(names) + 2, 2
             for j in range(tensor.count - 2):
                 tensor.buffers[2 + j] = data_of(state.get(names[j]))
-                tensor.arrays += tensor.buffers[2 + j] != NULL
+                tensor.array_count += tensor.buffers[2 + j] != NULL
             if tensor.itemsize == 4:
                 group.largest = FLT_MAX
         self.groups[index] = group
@@ -305,9 +307,9 @@ cdef class Engine:
         self.plan.averages = stages.ema_decay is not None
         self.plan.zeroes, self.plan.flushes = stages.zero_grads, stages.flush_subnormals
         if self.plan.clips_value:
-            self.plan.clip_scalars[1] = stages.clip_grad_value
+            self.plan.clip_numbers[1] = stages.clip_grad_value
         if self.plan.averages:
-            self.plan.average_scalars[0], self.plan.average_scalars[1] = stages.ema_decay, 1 - stages.ema_decay
+            self.plan.average_numbers[0], self.plan.average_numbers[1] = stages.ema_decay, 1 - stages.ema_decay
 
     cdef int enter(self) except -1:
         """Take the claim, unless another engine has taken over."""
@@ -331,7 +333,7 @@ cdef class Engine:
             if updates:
                 # Sums are of gradients that have been divided by the loss scale already.
                 self.scale = 1 / (<double>(self.calls + 1) if self.plan.gathers else self.loss_scale)
-                self.plan.clip_scalars[0] = self.scale
+                self.plan.clip_numbers[0] = self.scale
                 # Learning rates are the caller's code, which may do anything: so they come before the checks.
                 self.compute_numbers()
             self.admit()
@@ -341,7 +343,7 @@ cdef class Engine:
                     tensor.gradient = NULL if self.held[i] is None else cnp.PyArray_DATA(<cnp.ndarray>self.held[i])
                     tensor.buffers[1] = tensor.grad_sum if self.plan.gathers else tensor.gradient
                     elements += tensor.n
-                    size += tensor.n * tensor.itemsize * tensor.arrays
+                    size += tensor.n * tensor.itemsize * tensor.array_count
             # Nothing has been written until here, and what follows cannot fail.
             threads_used = self.threads_for(size)
             if elements < RELEASE_ELEMENTS:
@@ -440,7 +442,7 @@ cdef class Engine:
                 group.compute(t, scale, tensor)
                 self.owners[self.owned] = tensor
                 self.owned += 1
-            self.reduces = self.reduces or tensor.loop.sums > 0
+            self.reduces = self.reduces or tensor.loop.sum_count > 0
         return 0
 
     cdef int admit(self) except -1:
@@ -595,9 +597,8 @@ cdef class Engine:
         if self.reduces:
             do_pass(plan, gather | REDUCE, threads_used)
             gather = 0
-            # Backwards, for those that come first are those whose numbers others share.
-            for i in range(self.count - 1, -1, -1):
-                if plan.tensors[i].active and plan.tensors[i].loop.sums > 0:
+            for i in range(self.count):
+                if plan.tensors[i].active and plan.tensors[i].loop.sum_count > 0:
                     finish(plan, &plan.tensors[i])
         do_pass(plan, gather | UPDATE, threads_used)
         for i in range(self.count):
@@ -618,7 +619,7 @@ cdef class Engine:
         # Infinity only measures; a norm that is NaN does not stay below anything.
         if self.clip_norm != INFINITY and not self.norm + 1e-6 <= self.clip_norm:
             factor = self.clip_norm / (self.norm + 1e-6)
-        self.plan.clip_scalars[0] *= factor
+        self.plan.clip_numbers[0] *= factor
         if not self.plan.clips_value:
             for i in range(self.owned):
                 self.owners[i].own_numbers[0] *= factor

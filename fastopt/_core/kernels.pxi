@@ -12,12 +12,17 @@ cdef object capsule(void* pointer, const char* name):
     return None if pointer == NULL else PyCapsule_New(pointer, name, NULL)
 
 
-cdef tuple pointers(void* float32, void* float64):
+cdef tuple kernels(void* float32, void* float64):
     return capsule(float32, "fastopt float32 kernel"), capsule(float64, "fastopt float64 kernel")
 
 
+cdef tuple reductions(void* float32, void* float64):
+    return capsule(float32, "fastopt float32 reduction"), capsule(float64, "fastopt float64 reduction")
+
+
 cdef tuple loop(
-    void* float32, void* float64, void* sums32, void* sums64, void* finish, int arrays, int checked, int places, int sums
+    void* float32, void* float64, void* sums32, void* sums64, void* finish, int used, int checked_count, int number_count,
+    int sum_count
 ):
     """A loop for both types, what runs in the pass before it, and what computes numbers between them.
 
@@ -25,8 +30,8 @@ cdef tuple loop(
     all; and how many sums.
     """
     return (
-        pointers(float32, float64), pointers(sums32, sums64), capsule(finish, "fastopt finish"), arrays, checked, places,
-        sums,
+        kernels(float32, float64), reductions(sums32, sums64), capsule(finish, "fastopt finish"), used, checked_count,
+        number_count, sum_count,
     )
 
 

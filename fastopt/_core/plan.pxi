@@ -20,7 +20,7 @@ cdef extern from "subnormals.h":
     void fastopt_set_mode(uint64_t) noexcept nogil
     uint64_t fastopt_flushing(uint64_t) noexcept nogil
 
-ctypedef int (*Numbers)(const double* inputs, double* numbers) noexcept nogil  # and which loop they are for
+ctypedef int (*Choose)(const double* inputs, double* numbers) noexcept nogil  # a loop, and compute its numbers
 ctypedef void (*Kernel)(void** buffers, const double* numbers, Py_ssize_t n) noexcept nogil
 ctypedef void (*Reduction)(void** buffers, const double* numbers, Py_ssize_t n, double* sums) noexcept nogil
 ctypedef void (*Finish)(const double* sums, double* numbers) noexcept nogil
@@ -53,9 +53,9 @@ cdef struct Loop:
     Kernel kernels[2]  # float32, float64
     Reduction reductions[2]  # or NULL
     Finish finish  # or NULL: of the numbers that depend on what was reduced
-    uint64_t arrays  # a bit for each state array that it uses
-    int checked, places  # how many numbers have to be finite, and how many there are
-    int sums
+    uint64_t used  # a bit for each state array
+    int checked_count, number_count  # how many numbers have to be finite, and how many there are
+    int sum_count
 
 
 cdef struct Tensor:
@@ -65,7 +65,7 @@ cdef struct Tensor:
     void* grad_sum  # or NULL
     void* ema  # or NULL
     int count  # of buffers
-    int arrays  # of those that are there
+    int array_count  # of those that are there
     Py_ssize_t n
     Py_ssize_t group
     Py_ssize_t itemsize
@@ -96,8 +96,8 @@ cdef struct Plan:
     Kernel swap[2]
     bint gathers, clips_value, averages, zeroes, flushes
     double gather_scale
-    double clip_scalars[2]  # scale and bound
-    double average_scalars[2]
+    double clip_numbers[2]  # scale and bound
+    double average_numbers[2]
     int stages  # of the pass
     uint64_t mode  # of the arithmetic of the thread that steps
 
@@ -128,14 +128,14 @@ cdef void do_chunk(Plan* plan, Tensor* tensor, Py_ssize_t start) noexcept nogil:
     if plan.clips_value and stages & (REDUCE | UPDATE):
         buffers[1] = scratch()
         pair[0], pair[1] = buffers[1], gradient
-        plan.clip[double_](pair, plan.clip_scalars, n)
-    if stages & REDUCE and tensor.loop.sums > 0:
+        plan.clip[double_](pair, plan.clip_numbers, n)
+    if stages & REDUCE and tensor.loop.sum_count > 0:
         tensor.loop.reductions[double_](buffers, tensor.numbers, n, sums)
     if stages & UPDATE:
         tensor.loop.kernels[double_](buffers, tensor.numbers, n)
         if plan.averages:
             pair[0], pair[1] = <char*>tensor.ema + offset, buffers[0]
-            plan.average[double_](pair, plan.average_scalars, n)
+            plan.average[double_](pair, plan.average_numbers, n)
         # A sum has to start again from zero, whatever becomes of the gradients.
         if plan.gathers or plan.zeroes:
             memset(gradient, 0, size)
@@ -179,13 +179,13 @@ cdef double sum_of(Plan* plan, Tensor* tensor, int which) noexcept nogil:
 
 
 cdef void finish(Plan* plan, Tensor* tensor) noexcept nogil:
-    """Give a tensor numbers of its own, with those that depend on its sums; those that share another's come before it."""
+    """Give a tensor numbers of its own, with those that depend on its sums."""
     cdef double sums[MAX_SUMS]
     cdef int i
-    for i in range(tensor.loop.sums):
+    for i in range(tensor.loop.sum_count):
         sums[i] = sum_of(plan, tensor, i)
     if tensor.numbers != tensor.own_numbers:
-        for i in range(tensor.loop.places):
+        for i in range(tensor.loop.checked_count):
             tensor.own_numbers[i] = tensor.numbers[i]
         tensor.numbers = tensor.own_numbers
     tensor.loop.finish(sums, tensor.own_numbers)

@@ -63,9 +63,9 @@ cdef void swap(real** buffers, const double* numbers, Py_ssize_t n) noexcept nog
 
 
 STAGES = {
-    "squares": pointers(<void*>squares[float], <void*>squares[double]),
-    "gather": pointers(<void*>gather[float], <void*>gather[double]),
-    "clip": pointers(<void*>clip[float], <void*>clip[double]),
-    "average": pointers(<void*>average[float], <void*>average[double]),
-    "swap": pointers(<void*>swap[float], <void*>swap[double]),
+    "squares": reductions(<void*>squares[float], <void*>squares[double]),
+    "gather": kernels(<void*>gather[float], <void*>gather[double]),
+    "clip": kernels(<void*>clip[float], <void*>clip[double]),
+    "average": kernels(<void*>average[float], <void*>average[double]),
+    "swap": kernels(<void*>swap[float], <void*>swap[double]),
 }

@@ -46,7 +46,7 @@ cdef inline double wide(real x) noexcept nogil:
 cdef inline double power(double x, double k) noexcept nogil:
     """Of numbers: by repeated squaring, from the lowest bit up."""
     cdef double result = 1
-    cdef double factors[2]  # looked up, because nobody could guess a branch
+    cdef double factors[2]  # looked up, because a branch could not be predicted
     cdef int64_t bits
     if not (k >= 0 and k < 9.2e18):
         return NAN

@@ -11,7 +11,8 @@ from fastopt.rules.layerwise import LAMB, LARS
 from fastopt.rules.lion import Lion
 from fastopt.rules.sgd import SGD
 
-# The rules by the names that they are known by, with the options that make them so: every kernel is among them.
+# The rules by the names that they are known by, with the options that make them so. Every formula is among them, for
+# the translator makes the loops of those in this table.
 VARIANTS = {
     "SGD": (SGD, {}),
     "Momentum": (SGD, {"momentum": 0.9}),

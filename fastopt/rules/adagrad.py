@@ -78,7 +78,7 @@ class Adagrad(Optimizer):
         return {"sum": o["initial_accumulator_value"]}
 
     @staticmethod
-    def numbers(o):
+    def inputs(o):
         return options.placed_eps(o)
 
 
@@ -239,6 +239,6 @@ class RMSprop(Optimizer):
         super().__init__(**arguments(locals()))
 
     @staticmethod
-    def numbers(o):
+    def inputs(o):
         mu = o["momentum"]
         return {"mu": mu, "momentum": mu != 0, "velocity": o["momentum_form"] == "velocity", **options.placed_eps(o)}

@@ -92,7 +92,7 @@ class Adam(Optimizer):
         super().__init__(**arguments(locals()))
 
     @staticmethod
-    def numbers(o):
+    def inputs(o):
         uncorrected = o["eps_placement"] == "uncorrected"
         return {**options.each_beta(o), **options.placed_eps(o), "uncorrected": uncorrected}
 

@@ -44,6 +44,7 @@ class Adan(Optimizer):
         Not negative.
     weight_decay : float, default 0
     {decay}
+        The authors' code decays so with ``no_prox=True``; by default it divides by ``1 + lr*weight_decay``.
     {common}
 
     Raises
@@ -59,7 +60,7 @@ class Adan(Optimizer):
     formula = adan
     states = {"m": "exp_avg", "v": "exp_avg_diff", "q": "exp_avg_sq", "before": "previous_grad"}
     checks = {"betas": options.betas(3), "eps": options.number}
-    numbers = staticmethod(options.each_beta)
+    inputs = staticmethod(options.each_beta)
 
     def __init__(
         self,

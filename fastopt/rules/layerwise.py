@@ -76,7 +76,7 @@ class LAMB(Optimizer):
     ):
         super().__init__(**arguments(locals()))
 
-    numbers = staticmethod(options.each_beta)
+    inputs = staticmethod(options.each_beta)
 
 
 def lars(d, p, b, *, lr, momentum, trust_coefficient):

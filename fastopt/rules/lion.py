@@ -44,7 +44,7 @@ class Lion(Optimizer):
     formula = lion
     states = {"m": "exp_avg"}
     checks = {"betas": options.betas(2)}
-    numbers = staticmethod(options.each_beta)
+    inputs = staticmethod(options.each_beta)
 
     def __init__(
         self,

@@ -109,7 +109,7 @@ class SGD(Optimizer):
             raise ValueError(f"momentum: momentum_form 'ema' needs it in [0, 1), found {o['momentum']!r}")
 
     @staticmethod
-    def numbers(o):
+    def inputs(o):
         return {
             "mu": o["momentum"],
             "momentum": o["momentum"] != 0,

@@ -37,7 +37,7 @@ class Sum:
 
     factors: list  # one or two
     position: int  # among the lines
-    arrays: list = field(default_factory=list)  # the factors of a row, if it is added up when it has been computed
+    rows: list = field(default_factory=list)  # the factors' arrays, if a row is added up when it has been computed
 
     @property
     def is_of_squares(self):
@@ -46,26 +46,30 @@ class Sum:
 
 @dataclass
 class Loop:
-    """An end of the tree: a loop, or two with sums between them. Its numbers are syntax trees by name."""
+    """An end of the tree: a loop, or two with sums between them. Its numbers are syntax trees by name.
+
+    Of LAMB's numbers ``1/c1`` meets arrays and is known before, ``lr`` is kept for what depends on sums, and
+    ``lr*trust`` is known after them; ``c1`` has a definition before, and ``trust`` one after.
+    """
 
     name: str
     comment: str
     first: list  # lines of the pass that sums, if there is one
     second: list
     sums: list
-    definitions: dict  # numbers to which the formula gives names
-    before: dict  # the numbers that meet arrays
-    kept: dict  # those that only what depends on sums needs
+    definitions: dict
+    before: dict
+    kept: dict
     after_definitions: dict
-    after: dict  # the numbers that depend on sums
+    after: dict
 
     @property
-    def places(self):
+    def number_names(self):
         """The names of all numbers in order: those that depend on sums come last."""
-        return [*self.checked, *self.after]
+        return [*self.checked_names, *self.after]
 
     @property
-    def checked(self):
+    def checked_names(self):
         """Those that have to be finite, for they meet arrays or sums."""
         return ["s", "l2", "keep", *self.before, *(name for name in self.kept if name not in self.before)]
 
@@ -85,7 +89,7 @@ class Translation:
     """What a formula comes to."""
 
     key: str  # by which the compiled engine knows it
-    arrays: tuple
+    state: tuple
     inputs: tuple  # its numbers, then its flags
     tree: Choice | Loop
     loops: list
@@ -122,7 +126,9 @@ def mangled(node):
             return node.id.replace("[", "").replace("]", "")
         case ast.Constant():
             words = {0.0: "zero", 1.0: "one", 2.0: "two"}
-            return words.get(node.value) or "c" + repr(node.value).translate({43: "", 45: "m", 46: "_"})
+            return words.get(node.value) or "c" + repr(node.value).translate(
+                str.maketrans({"+": "", "-": "m", ".": "_"})
+            )
         case ast.BinOp():
             name = f"{mangled(node.left)}_{OPERATORS[type(node.op)]}_{mangled(node.right)}"
         case ast.Compare():

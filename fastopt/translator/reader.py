@@ -1,8 +1,8 @@
 """Reads a formula as text, and says which loops and numbers it comes to.
 
-What decides between loops, a flag or a comparison of numbers around arrays, makes a tree of choices. At each of its
-ends stands a loop over the elements, in which a line of the formula is a line. What holds numbers alone is taken out of
-the loop, as large as it is, and has a place among the loop's numbers.
+Each ``if`` makes a branch of a tree of choices, and so does each ``x if c else y`` that chooses between arrays; those
+of numbers alone do not. At each end of the tree stands a loop over the elements, in which a line of the formula is a
+line. Each largest expression of numbers alone is taken out of the loop, and becomes one of its numbers.
 
 A sum over an array ends a pass: what stands before it is done and summed in a first loop, what follows in a second, and
 what the second needs of the first is computed again.
@@ -33,16 +33,18 @@ from fastopt.translator.parts import (
     read_of,
 )
 
-MAX_SUMS = 4  # of one loop: the engine has room for so many
+LIMITS = {"state": 8, "numbers": 32, "sums": 4}  # of a formula: the engine has room for so many
 _WORDS = {"sqrt": 1, "absolute": 1, "sign": 1, "larger": 2, "smaller": 2, "where": 3, "power": 2}
 _SUMS = {"total": 1, "norm": 1, "dot": 2}
 _WORDS |= _SUMS
-_FRAME = {"d", "g", "s", "l2", "keep"}
+_FRAME_NAMES = {"d", "g", "s", "l2", "keep"}
 # What the loops are written with, and what means something to Cython.
-_TAKEN = {"i", "n", "inputs", "numbers", "buffers", "sums", "start", "width", "real", *_WORDS}
+_TAKEN = {"i", "n", "inputs", "numbers", "buffers", "sums", "start", "width", "wide", "real", *_WORDS}
 _TAKEN |= {"bint", "by", "cdef", "char", "cimport", "const", "cpdef", "ctypedef", "double", "enum", "extern", "float"}
 _TAKEN |= {"gil", "include", "inline", "int", "long", "new", "nogil", "restrict", "short", "signed", "sizeof", "struct"}
 _TAKEN |= {"union", "unsigned", "void", "volatile", "DEF", "ELIF", "ELSE", "IF", "LANES", "NULL"}
+_FUNCTIONS = {"add_elements", "add_products", "add_squares", "average", "capsule", "clear", "clip", "fold", "folded"}
+_FUNCTIONS |= {"formula", "gather", "kernels", "loop", "reductions", "squares", "swap", "wide"}
 _OURS = re.compile(r"_|.*__|(lanes|term)\d")
 _LARGEST = 3.4028234663852886e38  # that float32 can hold
 
@@ -67,19 +69,24 @@ def translate(formula):
     text = _Text(formula)
     loops = []
 
-    def grow(decisions, path):
+    def grow(decisions):
+        """The tree below these decisions. A run that meets an open choice is dropped, and repeated with each answer."""
         try:
-            loops.append(_Run(text, decisions).loop(path))
+            loops.append(_Run(text, decisions).loop())
         except _Undecided as choice:
-            yes, no = (
-                grow({**decisions, choice.key: decision}, [*path, (choice.condition, decision)])
-                for decision in (True, False)
-            )
+            yes, no = (grow({**decisions, choice.key: (choice.condition, answer)}) for answer in (True, False))
             return Choice(choice.condition, choice.definitions, yes, no)
         return loops[-1]
 
-    tree = grow({}, [])
+    tree = grow({})
+    for index, loop in enumerate(loops):
+        if loop.name in (other.name for other in loops[:index]):  # long conditions are cut short in names
+            loop.name += f"_{index}"
     names = text.signature
+    counts = {"state": len(names.state), "numbers": max(len(loop.number_names) for loop in loops)}
+    for what, count in counts.items():
+        if count > LIMITS[what]:
+            text.refuse(text.function, f"a formula has {LIMITS[what]} {what} at most; this one has {count}")
     used = {array_of(name) for loop in loops for line in (*loop.first, *loop.second) for name in line.names}
     used |= {line.array for loop in loops for line in (*loop.first, *loop.second)}
     for name in names.state:
@@ -89,7 +96,7 @@ def translate(formula):
     for name in (*names.numbers, *names.flags):
         if name not in read:
             text.refuse(text.function, f"{name}: the number is never used")
-    return Translation(key_of(formula), names.arrays, (*names.numbers, *names.flags), tree, loops)
+    return Translation(key_of(formula), names.state, (*names.numbers, *names.flags), tree, loops)
 
 
 def _numbers_of(loop):
@@ -128,16 +135,19 @@ class _Text:
             self.signature = signature(formula)
         except TypeError as error:
             self.refuse(self.function, str(error))
+        name = self.function.name
+        if name in _FUNCTIONS or name in _WORDS:
+            self.refuse(self.function, f"{name}: compiled loops have a function of this name; choose another")
         for name in self.signature.arrays:
             self.check_name(self.function, name)
         for name in (*self.signature.numbers, *self.signature.flags):
-            self.check_name(self.function, name, also="p")
+            self.check_name(self.function, name, ("p",))
 
     def refuse(self, node, reason):
         raise Refused(f"{self.file}:{node.lineno + self.offset}: {reason}")
 
-    def check_name(self, node, name, also=None):
-        if name in _FRAME | _TAKEN or name == also or _OURS.match(name):
+    def check_name(self, node, name, forbidden=()):
+        if name in _FRAME_NAMES | _TAKEN or name in forbidden or _OURS.match(name):
             self.refuse(node, f"{name}: the name means something else in a loop; choose another")
 
 
@@ -154,7 +164,7 @@ class _Value:
 
     node: ast.expr
     kind: str  # "array", "number", "mask" (a comparison of arrays) or "condition" (one of numbers, or a flag)
-    measured: bool = False  # whether it depends on a sum
+    after_sum: bool = False  # whether it depends on a sum
     array: str | None = None  # that it is another name of
 
 
@@ -176,15 +186,16 @@ class _Run(ast.NodeVisitor):
         self.known |= {name: _Value(_name(name), "condition") for name in text.signature.flags}
         self.known["d"] = _Value(_name("d"), "array")
         self.parameters = set(self.known)
-        self.lines = [Line("d", _sum_of_products("s", "g[i]", "l2", "p[i]"))]
+        scaled, decayed = (ast.BinOp(_name(x), ast.Mult(), _name(y)) for x, y in (("s", "g[i]"), ("l2", "p[i]")))
+        self.lines = [Line("d", ast.BinOp(scaled, ast.Add(), decayed))]
         self.versions = {}  # of the names of the loop's own values
         self.sums = []
         self.definitions, self.after_definitions = {}, {}
         self.before, self.kept, self.after = {}, {}, {}
         self.returned = None
 
-    def loop(self, path):
-        """The loop at the end, given the conditions that led there and how they were decided."""
+    def loop(self):
+        """The loop at the end."""
         function = self.text.function
         self.follow(function.body)
         assigns = any(line.array == "p" for line in self.lines)
@@ -194,12 +205,15 @@ class _Run(ast.NodeVisitor):
             kept = ast.BinOp(_name("keep"), ast.Mult(), _name("p[i]"))
             self.lines.append(Line("p[i]", ast.BinOp(kept, ast.Sub(), self.returned.node), "p"))
         first, second = self.passes()
-        own = {line.target for line in (*first, *second)} | set(self.after_definitions)
+        own = (
+            {line.target for line in (*first, *second)} | set(self.after_definitions) | set(self.text.signature.arrays)
+        )
         for name, node in [*self.before.items(), *self.after.items(), *self.kept.items()]:
             if name in own and not isinstance(node, ast.Name):
                 self.refuse(function, f"{name}: the translator calls {ast.unparse(node)} so; choose another name")
-        yes = [mangled(condition) for condition, decision in path if decision]
-        comment = ", ".join(ast.unparse(c if decision else _negated(c)) for c, decision in path)
+        path = self.decisions.values()
+        yes = [mangled(condition) for condition, answer in path if answer]
+        comment = ", ".join(ast.unparse(c if answer else ast.UnaryOp(ast.Not(), c)) for c, answer in path)
         return Loop(
             name="_".join([function.name, *yes]),
             comment=comment,
@@ -247,7 +261,7 @@ class _Run(ast.NodeVisitor):
             if array is None or written.get(array, -1) >= one.position:
                 array = f"term{index}{'ab'[len(lines)]}"
                 lines.append(Line(f"{array}[i]", factor, part="term"))
-            one.arrays.append(array)
+            one.rows.append(array)
         return lines
 
     def lanes(self, index, one, written):
@@ -277,7 +291,8 @@ class _Run(ast.NodeVisitor):
                         self.refuse(statement, f"{ast.unparse(statement)}: what it returns is no array")
                 return True
             if isinstance(statement, ast.If):
-                if self.follow(statement.body if self.decide(statement, statement.test) else statement.orelse):
+                decided = self.decide(statement, self.condition(statement.test))
+                if self.follow(statement.body if decided else statement.orelse):
                     return True
             elif isinstance(statement, ast.Assign) and len(statement.targets) == 1:
                 self.assign(statement, statement.targets[0], self.visit(statement.value))
@@ -295,14 +310,14 @@ class _Run(ast.NodeVisitor):
         name = target.id
         if name in self.parameters:
             self.refuse(statement, f"{name}: a parameter keeps its meaning; write {name}[:] = ... for a state array")
-        self.text.check_name(statement, name, also="p")
+        self.text.check_name(statement, name, ("p",))
         if value.kind in ("mask", "condition"):
             self.refuse(statement, f"{name}: a comparison or a flag has no other name; write it where it decides")
         if name in self.known and "number" in (value.kind, self.known[name].kind):
             self.refuse(statement, f"{name}: a number is computed once and has one name; choose another")
         if value.kind == "number":
             if not isinstance(value.node, ast.Constant):
-                (self.after_definitions if value.measured else self.definitions)[name] = value.node
+                (self.after_definitions if value.after_sum else self.definitions)[name] = value.node
                 value = replace(value, node=_name(name))
         elif value.array is None:
             version = self.versions[name] = self.versions.get(name, 0) + 1
@@ -343,27 +358,29 @@ class _Run(ast.NodeVisitor):
             if value.kind not in ("array", "number") or not isinstance(node.op, ast.USub | ast.UAdd):
                 self.refuse(node, f"{ast.unparse(node)}: a formula has no such operation")
             if isinstance(node.op, ast.UAdd):
-                return value
-        return _Value(ast.UnaryOp(node.op, value.node), value.kind, value.measured)
+                return replace(value, array=None)  # in NumPy a copy
+        return _Value(ast.UnaryOp(node.op, value.node), value.kind, value.after_sum)
 
     def visit_BinOp(self, node):
         if type(node.op) not in OPERATORS:
             hint = "; write powers as products, or power(x, k)" if isinstance(node.op, ast.Pow) else ""
             self.refuse(node, f"{ast.unparse(node)}: a formula computes with + - * /{hint}")
-        return self.combined(node, [node.left, node.right], lambda x, y: ast.BinOp(x, node.op, y))
+        values = self.visit(node.left), self.visit(node.right)
+        return self.combined(node, values, lambda x, y: ast.BinOp(x, node.op, y))
 
     def visit_Compare(self, node):
         if len(node.ops) != 1 or type(node.ops[0]) not in COMPARISONS:
             self.refuse(node, f"{ast.unparse(node)}: a formula compares two values at a time")
-        made = self.combined(node, [node.left, *node.comparators], lambda x, y: ast.Compare(x, node.ops, [y]))
+        values = self.visit(node.left), self.visit(node.comparators[0])
+        made = self.combined(node, values, lambda x, y: ast.Compare(x, node.ops, [y]))
         return replace(made, kind="mask" if made.kind == "array" else "condition")
 
     def visit_BoolOp(self, node):
         values = self.side_by_side([self.condition(one) for one in node.values])
-        return _Value(ast.BoolOp(node.op, [one.node for one in values]), "condition", _measured(values))
+        return _Value(ast.BoolOp(node.op, [one.node for one in values]), "condition", _any_after_sum(values))
 
     def visit_IfExp(self, node):
-        return self.chosen(node, node.test, node.body, node.orelse)
+        return self.chosen(node, self.condition(node.test), node.body, node.orelse)
 
     def visit_Call(self, node):
         word = getattr(node.func, "id", None)
@@ -376,34 +393,34 @@ class _Run(ast.NodeVisitor):
             return self.sum(node, word)
         if word == "where":
             return self.where(node)
-        if word == "power" and self.visit(node.args[0]).kind == "array":
-            return self.power(node)
-        return self.combined(node, node.args, lambda *nodes: _call(word, list(nodes)))
+        values = [self.visit(one) for one in node.args]
+        if word == "power" and any(value.kind == "array" for value in values):
+            return self.power(node, values[0])
+        return self.combined(node, values, lambda *nodes: _call(word, list(nodes)))
 
-    def combined(self, node, operands, make):
+    def combined(self, node, values, make):
         """An operation on numbers, or on arrays and perhaps numbers, which are rounded there."""
-        values = [self.visit(one) for one in operands]
         if any(value.kind not in ("array", "number") for value in values):
             self.refuse(node, f"{ast.unparse(node)}: it computes with a comparison or a flag; use where, or if")
         if any(value.kind == "array" for value in values):
             return _Value(make(*(self.element(node, value) for value in values)), "array")
         values = self.side_by_side(values)
-        return _Value(make(*(value.node for value in values)), "number", _measured(values))
+        return _Value(make(*(value.node for value in values)), "number", _any_after_sum(values))
 
     def where(self, node):
         test, *arms = node.args
         condition = self.visit(test)
         if condition.kind == "condition":
-            return self.chosen(node, test, *arms)
+            return self.chosen(node, condition, *arms)
         values = [self.visit(one) for one in arms]
         if condition.kind != "mask" or all(value.kind != "array" for value in values):
             self.refuse(node, f"{ast.unparse(node)}: where takes a comparison and two values, one of them an array")
         return _Value(ast.IfExp(condition.node, *(self.element(node, value) for value in values)), "array")
 
-    def power(self, node):
+    def power(self, node, x):
         """An array's, as `fastopt.formula.power` computes it."""
-        square, k, result = self.visit(node.args[0]).node, getattr(node.args[1], "value", None), None
-        if type(k) is not int or not 1 <= k <= 64:
+        square, k, result = x.node, getattr(node.args[1], "value", None), None
+        if x.kind != "array" or type(k) is not int or not 1 <= k <= 64:
             self.refuse(node, f"{ast.unparse(node)}: of an array power takes a literal integer from 1 to 64")
         while k:
             if k & 1:
@@ -419,11 +436,11 @@ class _Run(ast.NodeVisitor):
         factors = [value.node for value in values] * (2 if word == "norm" else 1)
         if any(names_in(factor) & set(self.after) for factor in factors):
             self.refuse(node, f"{ast.unparse(node)}: it sums what depends on a sum, and that needs a pass more")
-        if len(self.sums) == MAX_SUMS:
-            self.refuse(node, f"{ast.unparse(node)}: a formula has {MAX_SUMS} sums at most")
+        if len(self.sums) == LIMITS["sums"]:
+            self.refuse(node, f"{ast.unparse(node)}: a formula has {LIMITS['sums']} sums at most")
         result = _name(f"sums[{len(self.sums)}]")
         self.sums.append(Sum(factors, len(self.lines)))
-        return _Value(_call("sqrt", [result]) if word == "norm" else result, "number", measured=True)
+        return _Value(_call("sqrt", [result]) if word == "norm" else result, "number", after_sum=True)
 
     # Choices
 
@@ -436,25 +453,28 @@ class _Run(ast.NodeVisitor):
             self.refuse(node, f"{ast.unparse(node)}: an array decides nothing by itself; use where")
         return value
 
-    def chosen(self, node, test, body, orelse):
+    def chosen(self, node, condition, body, orelse):
         """One of two: of numbers it is a number, of arrays a choice between loops."""
         if any(self.mentions_array(one) for one in (body, orelse)):
-            return self.visit(body if self.decide(node, test) else orelse)
-        values = self.side_by_side([self.condition(test), self.visit(body), self.visit(orelse)])
+            return self.visit(body if self.decide(node, condition) else orelse)
+        values = self.side_by_side([condition, self.visit(body), self.visit(orelse)])
         if any(value.kind != "number" for value in values[1:]):
             self.refuse(node, f"{ast.unparse(node)}: it gives neither an array nor a number")
-        return _Value(ast.IfExp(*(value.node for value in values)), "number", _measured(values))
+        return _Value(ast.IfExp(*(value.node for value in values)), "number", _any_after_sum(values))
 
-    def decide(self, node, test):
+    def decide(self, node, condition):
         """How a choice between loops is made on the way to this end."""
-        if isinstance(test, ast.UnaryOp) and isinstance(test.op, ast.Not):
-            return not self.decide(node, test.operand)
-        if id(node) in self.decisions:
-            return self.decisions[id(node)]
-        condition = self.condition(test)
-        if condition.measured:
-            self.refuse(node, f"{ast.unparse(test)}: it would choose a loop when half of it has run; use where")
-        raise _Undecided(id(node), condition.node, dict(self.definitions))
+        if isinstance(condition.node, ast.UnaryOp):
+            return not self.decide(node, replace(condition, node=condition.node.operand))
+        if condition.after_sum:
+            self.refuse(
+                node, f"{ast.unparse(condition.node)}: it would choose a loop when half of it has run; use where"
+            )
+        # A condition keeps its answer: numbers do not change on the way.
+        key = ast.unparse(condition.node)
+        if key not in self.decisions:
+            raise _Undecided(key, condition.node, dict(self.definitions))
+        return self.decisions[key][1]
 
     def mentions_array(self, node):
         """Whether arrays stand in an expression, but for those that it sums."""
@@ -474,15 +494,15 @@ class _Run(ast.NodeVisitor):
             self.refuse(node, f"{ast.unparse(node)}: a comparison or a flag is no number; use where, or if")
         if isinstance(value.node, ast.Constant):
             return _name(f"<real>{ast.unparse(value.node)}")
-        return self.place(self.after if value.measured else self.before, value.node)
+        return self.place(self.after if value.after_sum else self.before, value.node)
 
     def side_by_side(self, values):
         """Where one of several depends on a sum, the others are kept until it is known."""
-        if not _measured(values):
+        if not _any_after_sum(values):
             return values
         return [
             value
-            if value.measured or isinstance(value.node, ast.Constant)
+            if value.after_sum or isinstance(value.node, ast.Constant)
             else replace(value, node=self.place(self.kept, value.node))
             for value in values
         ]
@@ -497,14 +517,5 @@ class _Run(ast.NodeVisitor):
         return _name(name)
 
 
-def _measured(values):
-    return any(value.measured for value in values)
-
-
-def _sum_of_products(*names):
-    a, b, c, d = map(_name, names)
-    return ast.BinOp(ast.BinOp(a, ast.Mult(), b), ast.Add(), ast.BinOp(c, ast.Mult(), d))
-
-
-def _negated(condition):
-    return ast.UnaryOp(ast.Not(), condition)
+def _any_after_sum(values):
+    return any(value.after_sum for value in values)

@@ -3,7 +3,7 @@
 import ast
 import textwrap
 
-from fastopt.translator.parts import Choice, array_of, names_in
+from fastopt.translator.parts import Choice, Refused, array_of, names_in
 
 WIDTH = 120
 HEAD = """\
@@ -17,6 +17,11 @@ HEAD = """\
 
 def write(translations):
     """The text of rules.pxi."""
+    translations = list(translations)
+    names = [one.key.rpartition(".")[2] for one in translations]
+    for name in names:
+        if names.count(name) > 1:
+            raise Refused(f"{name}: two formulas have this name; their loops would too")
     return "\n\n".join([HEAD, *(_Writer(one).text() for one in translations)])
 
 
@@ -24,7 +29,7 @@ class _Writer:
     def __init__(self, translation):
         self.made = translation
         self.function = translation.key.rpartition(".")[2]
-        self.states = tuple(name for name in translation.arrays if name != "p")
+        self.states = translation.state
         self.buffers = ("p", "g", *self.states)
         self.lines = []
         self.defined = {}  # the numbers that have names of their own, in order
@@ -48,11 +53,12 @@ class _Writer:
         self.lines += ["    " * indent + line if line else "" for line in lines]
 
     def put_call(self, indent, start, items, end):
-        """A call or a head, over several lines where one is too narrow."""
+        """A call or a head, over several lines when it does not fit on one."""
         line = f"{start}({', '.join(items)}){end}"
         if 4 * indent + len(line) <= WIDTH:
             self.put(indent, line)
             return
+        # NUL stands for the blanks within an item, so that lines break between items only.
         wrapped = textwrap.wrap("; ".join(items).replace(" ", "\0").replace(";\0", ", "), WIDTH - 4 * indent - 4)
         self.put(indent, f"{start}(")
         self.put(indent + 1, *(part.replace("\0", " ") for part in wrapped))
@@ -61,12 +67,14 @@ class _Writer:
     # Loops
 
     def arguments(self, loop, lines):
-        """The arrays and the numbers that lines use, and whether they write to an array."""
+        """The arrays and the numbers that lines use, and the arrays that they write."""
         read = {name for line in lines for name in line.names}
         written = {line.array for line in lines if line.array}
-        used = {array_of(name) for name in read} | written | {name for one in loop.sums for name in one.arrays}
+        used = {array_of(name) for name in read} | written
+        if lines is loop.first:
+            used |= {name for one in loop.sums for name in one.rows}
         arrays = [name for name in self.buffers if name in used]
-        return arrays, [name for name in loop.places if name in read], written
+        return arrays, [name for name in loop.number_names if name in read], written
 
     def loop(self, name, loop, lines, extra=()):
         """The function that loops, up to the end of its loop."""
@@ -84,7 +92,7 @@ class _Writer:
         pointers = [f"buffers[{self.buffers.index(array)}]" for array in arrays]
         if not written:
             pointers = [f"<const real*>{pointer}" for pointer in pointers]  # else Cython cannot tell which type
-        return pointers, [f"<real>numbers[{loop.places.index(number)}]" for number in numbers]
+        return pointers, [f"<real>numbers[{loop.number_names.index(number)}]" for number in numbers]
 
     def second_pass(self, loop):
         pointers, numbers = self.loop(f"{loop.name}_loop", loop, loop.second)
@@ -100,10 +108,10 @@ class _Writer:
         extra = [f"double *restrict {name}" for name in lanes]
         pointers, numbers = self.loop(f"{loop.name}_row", loop, loop.first, extra)
         for name, one in zip(lanes, loop.sums, strict=True):
-            if not one.arrays:
+            if not one.rows:
                 continue
             word = "squares" if one.is_of_squares else "products" if len(one.factors) == 2 else "elements"
-            sources = [f"<const real*>{array}" for array in one.arrays]
+            sources = [f"<const real*>{array}" for array in one.rows]
             self.put(1, f"add_{word}({', '.join([*sources, name])}, n)")
         self.put(0, "", "")
         parameters = ["real** buffers", "const double* numbers", "Py_ssize_t n", "double* sums"]
@@ -142,7 +150,7 @@ class _Writer:
         numbers = tree.before | tree.kept
         self.define(numbers.values(), tree.definitions, written, indent)
         for name, node in numbers.items():
-            self.put(indent, f"numbers[{tree.places.index(name)}] = {ast.unparse(node)}")
+            self.put(indent, f"numbers[{tree.number_names.index(name)}] = {ast.unparse(node)}")
         self.put(indent, f"return {self.made.loops.index(tree)}")
 
     def define(self, nodes, definitions, written, indent):
@@ -164,10 +172,10 @@ class _Writer:
         names = {name for node in (*loop.after_definitions.values(), *loop.after.values()) for name in names_in(node)}
         for name in loop.kept:
             if name in names:
-                self.put(1, f"cdef double {name} = numbers[{loop.places.index(name)}]")
+                self.put(1, f"cdef double {name} = numbers[{loop.number_names.index(name)}]")
         self.put(1, *(f"cdef double {name} = {ast.unparse(node)}" for name, node in loop.after_definitions.items()))
         for name, node in loop.after.items():
-            self.put(1, f"numbers[{loop.places.index(name)}] = {ast.unparse(node)}")
+            self.put(1, f"numbers[{loop.number_names.index(name)}] = {ast.unparse(node)}")
         if not loop.after:
             self.put(1, "pass")
         self.put(0, "", "")
@@ -179,13 +187,13 @@ class _Writer:
         self.put(1, _quoted(" ".join(self.states)) + ",", _quoted(" ".join(self.made.inputs)) + ",")
         self.put(1, "(")
         for loop in self.made.loops:
-            arrays, _, _ = self.arguments(loop, [*loop.first, *loop.second])
-            mask = sum(1 << index for index, name in enumerate(self.states) if name in arrays)
+            arrays = {name for lines in (loop.first, loop.second) for name in self.arguments(loop, lines)[0]}
+            used = sum(1 << index for index, name in enumerate(self.states) if name in arrays)
             first = (f"<void*>{loop.name}_sums[{real}]" for real in ("float", "double"))
             items = [f"<void*>{loop.name}[float]", f"<void*>{loop.name}[double]"]
             items += [*first, f"<void*>{loop.name}_finish"] if loop.sums else ["NULL", "NULL", "NULL"]
-            counts = len(loop.checked), len(loop.places), len(loop.sums)
-            self.put_call(2, "loop", [*items, bin(mask), *map(str, counts)], ",")
+            counts = len(loop.checked_names), len(loop.number_names), len(loop.sums)
+            self.put_call(2, "loop", [*items, bin(used), *map(str, counts)], ",")
         self.put(1, "),")
         self.put(0, ")")
 
