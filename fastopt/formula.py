@@ -118,12 +118,18 @@ def sign(x):
 
 def larger(x, y):
     """The larger of the two, and ``y`` when either is NaN."""
-    return where(x > y, x, y)
+    return _chosen(x > y, x, y)
 
 
 def smaller(x, y):
     """The smaller of the two, and ``y`` when either is NaN."""
-    return where(x < y, x, y)
+    return _chosen(x < y, x, y)
+
+
+def _chosen(condition, x, y):
+    if isinstance(condition, np.ndarray):
+        return where(condition, x, y)
+    return _number(x if condition else y, x, y)
 
 
 def where(condition, x, y):
@@ -241,7 +247,9 @@ class _Probe(np.ndarray):
 
     used = False
 
-    def __array_ufunc__(self, ufunc, method, *inputs, **kwargs):
+    def __array_ufunc__(self, ufunc, method, *inputs, out=(), **kwargs):
+        if out:
+            kwargs["out"] = tuple(map(_seen, out))
         return getattr(ufunc, method)(*map(_seen, inputs), **kwargs)
 
     def __array_function__(self, function, types, args, kwargs):
@@ -271,5 +279,5 @@ def used_state(formula, flags):
     probes = {name: np.ones(2).view(_Probe) for name in names.arrays}
     numbers = dict.fromkeys(names.numbers, Unchecked(1))
     with np.errstate(all="ignore"):
-        formula(np.ones(2), *probes.values(), **numbers, **{name: name in flags for name in names.flags})
+        _seen(formula(np.ones(2), *probes.values(), **numbers, **{name: name in flags for name in names.flags}))
     return tuple(name for name in names.state if probes[name].used)

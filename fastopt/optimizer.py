@@ -15,7 +15,7 @@ from fastopt.formula import signature, used_state
 from fastopt.groups import ParamGroup, State, known
 from fastopt.options import nearest
 from fastopt.parameters import Memory, Parameter, group_dict, group_dicts
-from fastopt.stages import EMA, StageOption, Stages
+from fastopt.stages import EMA, GRAD_SUM, StageOption, Stages
 
 # What the docstrings of all rules share; each text stands in them as its name in braces.
 _DOCS = {
@@ -158,7 +158,7 @@ class Optimizer:
     @staticmethod
     def formula(d):
         """The rule's arithmetic."""
-        raise NotImplementedError
+        raise NotImplementedError("a rule is a class with a formula; see fastopt.formula")
 
     @staticmethod
     def initial(o):
@@ -186,6 +186,7 @@ class Optimizer:
     def kernel_call(cls, o):
         """What checked options come to."""
         names = signature(cls.formula)
+        cls._check_names(o, names)
         decay, decoupled = o["weight_decay"], o["decoupled_weight_decay"]
         # A formula that names weight_decay does the decoupled decay itself.
         takes_decay = "weight_decay" in names.numbers
@@ -207,6 +208,22 @@ class Optimizer:
             lr=o["lr"],
             inputs=inputs,
         )
+
+    @classmethod
+    def _check_names(cls, o, names):
+        """Raise if what a rule says of its formula does not fit it."""
+        public = [cls.states.get(name, name) for name in names.state]
+        for name, count in Counter(public).items():
+            if count > 1 or name in ("step", "gathered", EMA, GRAD_SUM):
+                raise TypeError(f"{cls.__name__}: its state cannot be called {name!r}, for that is the name of another")
+        for what, given, expected in (
+            ("states", cls.states, names.state),
+            ("initial", cls.initial(o), public),
+            ("inputs", cls.inputs(o), (*names.numbers, *names.flags)),
+        ):
+            for name in given:
+                if name not in expected:
+                    raise TypeError(f"{cls.__name__}: {what} names {name!r}, which its formula does not have")
 
     @classmethod
     def state_arrays(cls, o):
@@ -409,7 +426,7 @@ class Optimizer:
         """The options of each group, those of the stages, and the counts and flat copies of all state."""
         expected = ("version", "updates", "state", "param_groups", "stages")
         version, updates, state, groups, stages = _entries("state_dict", state_dict, expected)
-        if version != VERSION:
+        if type(version) is not int or version != VERSION:
             raise ValueError(f"state_dict['version']: this fastopt reads version {VERSION}, found {version!r}")
         _check_length("state_dict['param_groups']", groups, len(self._groups), "groups")
         loaded_options, keys = [], []

@@ -2,6 +2,7 @@
 
 import difflib
 import math
+import re
 from numbers import Integral, Real
 
 import numpy as np
@@ -27,8 +28,8 @@ def _real(name, value, expected="a number", whose=""):
 def _is_real(value):
     """Also of other libraries' arrays, as far as they say what they hold."""
     if isinstance(value, Real):
-        return not isinstance(value, bool)
-    return getattr(value, "shape", None) == () and any(kind in str(value.dtype) for kind in ("int", "float"))
+        return not isinstance(value, bool | np.timedelta64)
+    return getattr(value, "shape", None) == () and bool(re.fullmatch(r"(\w+\.)?(u?int|b?float)\w+", str(value.dtype)))
 
 
 def number(name, value, *, below=None, expected="a number", whose=""):

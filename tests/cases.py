@@ -52,6 +52,7 @@ CASES = {
         {"lr": falling, "alpha": 0.9, "eps": 1e-3, "weight_decay": 0.05, "maximize": True},
     ),
     "rmsprop-inside": (RMSprop, {"lr": falling, "alpha": 0.9, "eps": 1e-2, "eps_placement": "inside"}),
+    "rmsprop-initial": (RMSprop, {"lr": 0.1, "alpha": 0.9, "eps": 1e-3, "initial_accumulator_value": 0.3}),
     "rmsprop-decoupled": (RMSprop, {"lr": 0.1, "weight_decay": 0.05, "decoupled_weight_decay": True}),
     "rmsprop-centered": (RMSprop, {"lr": 0.1, "alpha": 0.9, "centered": True, "weight_decay": 0.05}),
     "rmsprop-centered-inside": (

@@ -368,6 +368,8 @@ def test_formulas_that_were_not_compiled(compiled):
 
     class Other(fastopt.SGD):
         formula = other
+        states = {}
+        inputs = staticmethod(lambda o: {})
 
     with pytest.raises(ValueError, match=r"formula .*\.other: it is not compiled; use backend='numpy'"):
         Other(np.ones(2), backend=compiled)
@@ -386,6 +388,8 @@ def test_formulas_that_are_not_those_that_were_compiled(compiled, monkeypatch):
 
     class Other(fastopt.SGD):
         formula = other
+        states = {}
+        inputs = staticmethod(lambda o: {})
 
     with pytest.raises(ValueError, match="it takes other arrays or numbers than when it was compiled"):
         Other(np.ones(2), backend=compiled)
@@ -394,6 +398,8 @@ def test_formulas_that_are_not_those_that_were_compiled(compiled, monkeypatch):
 def test_state_that_a_formula_uses_at_some_updates_only():
     class Sometimes(fastopt.SGD):
         formula = sometimes
+        states = {}
+        inputs = staticmethod(lambda o: {})
 
     p, q = np.ones(2), np.ones(2)
     opt = Sometimes([p, q], lr=0.5, backend="numpy")
@@ -412,9 +418,27 @@ def test_formulas_that_ask_an_array():
 
     class Asks(fastopt.SGD):
         formula = asks
+        states = {}
+        inputs = staticmethod(lambda o: {})
 
     with pytest.raises(ValueError, match="truth value of an array"):
         Asks(np.ones(1), backend="numpy")
+
+
+@pytest.mark.parametrize(
+    ("said", "message"),
+    [
+        ({"states": {"m": "ema"}}, "its state cannot be called 'ema', for that is the name of another"),
+        ({"states": {"m": "step"}}, "its state cannot be called 'step'"),
+        ({"states": {"v": "x"}}, "states names 'v', which its formula does not have"),
+        ({"initial": staticmethod(lambda o: {"v": 1.0})}, "initial names 'v', which its formula does not have"),
+        ({"inputs": staticmethod(lambda o: {"mu": 1.0})}, "inputs names 'mu', which its formula does not have"),
+    ],
+)
+def test_rules_that_do_not_fit_their_formula(said, message):
+    rule = type("Rule", (fastopt.SGD,), {"formula": other, "states": {}, "inputs": staticmethod(lambda o: {}), **said})
+    with pytest.raises(TypeError, match=f"Rule: {message}"):
+        rule(np.ones(2), backend="numpy")
 
 
 def test_formulas_that_take_what_nobody_gives():
@@ -423,6 +447,8 @@ def test_formulas_that_take_what_nobody_gives():
 
     class Takes(fastopt.SGD):
         formula = takes
+        states = {}
+        inputs = staticmethod(lambda o: {})
 
     with pytest.raises(TypeError, match="Takes: its formula takes gamma, which is no option, nor given by `inputs`"):
         Takes(np.ones(1), backend="numpy")
@@ -439,6 +465,8 @@ def test_formulas_that_fail(backend):
 
     class Fails(fastopt.SGD):
         formula = fails
+        states = {}
+        inputs = staticmethod(lambda o: {})
 
     p = np.ones(2)
     opt = Fails(p, lr=0.5, backend="numpy")
@@ -562,6 +590,8 @@ def test_options_that_need_other_state(rule, start, change, backend):
         (lambda n: np.array(True), TypeError, "lr: expected a number"),
         (lambda n: np.array(1j), TypeError, "lr: expected a number"),
         (lambda n: np.array("1"), TypeError, "lr: expected a number"),
+        (lambda n: np.timedelta64(3), TypeError, "lr: expected a number"),
+        (lambda n: np.zeros((), dtype=[("point", "f4")]), TypeError, "lr: expected a number"),
         (lambda n: np.array([0.1]), TypeError, "lr: expected a number"),
         (lambda n: 1 / 0, ZeroDivisionError, "division"),
     ],
@@ -634,6 +664,7 @@ def remove(*path):
 STATE_DICTS = [
     (remove("state"), ValueError, "state_dict: 'state' is missing"),
     (remove("version"), ValueError, "state_dict: 'version' is missing"),
+    (change(["version"], True), ValueError, r"state_dict\['version'\]: .* found True"),
     (change(["version"], 2), ValueError, r"state_dict\['version'\]: this fastopt reads version 1, found 2"),
     (change(["updates"], -1), ValueError, r"state_dict\['updates'\]: -1 was given"),
     (change(["updates"], None), TypeError, r"state_dict\['updates'\]: expected an int, found NoneType"),

@@ -152,7 +152,9 @@ def test_used_state():
         if second:
             a[:] = formula.total(c) * d
         alias = e
-        return alias * p
+        if first:
+            a += d
+        return alias
 
     for flags, expected in {(): "ae", ("first",): "abe", ("second",): "ace", ("first", "second"): "abce"}.items():
         assert formula.used_state(some, flags) == tuple(expected)

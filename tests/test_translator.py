@@ -15,6 +15,7 @@ from fastopt import formula
 from fastopt.formula import LANES, Number, absolute, dot, larger, norm, power, sign, smaller, sqrt, total, where
 from fastopt.translator.parts import Loop, Refused
 from fastopt.translator.reader import LIMITS, translate
+from fastopt.translator.writer import write
 
 WORDS = {one.__name__: one for one in (sqrt, absolute, sign, larger, smaller, where, power, total, norm, dot)}
 FRAME = {"s": -0.5, "l2": 0.25, "keep": 0.875}
@@ -146,6 +147,9 @@ def by_text(text):
         "return d - m - lr",
         "return d / (m / lr)",
         "return -d * -lr",
+        "return (9007199254740990 + 1 - 9007199254740990) * d - lr",
+        "return (0 * -1) * d + -0 * m + power(5, 12) * lr * d",
+        "x = 3\n    return (x - 1 / 3) * lr * d",
         "return -(d + m)",
         "return +m",
         "return 0.1 * d + 1 / 3 * m",
@@ -209,7 +213,7 @@ def test_a_choice_that_is_made_twice():
 
 
 def test_a_sum_within_a_power():
-    one = by_text("def one(d, *, lr):\n    return power(total(d), 2) * where(norm(d) > lr, lr, 2) * d\n")
+    one = by_text("def one(d, *, lr):\n    return power(total(d), 2) * where(norm(d) > lr, 3, 2) * lr * d\n")
     assert len(translate(one).loops[0].sums) == 2
     check(one, {"lr": 0.1})
 
@@ -322,7 +326,13 @@ REFUSED = {
     "return lr * 1e39 * d": "literals are numbers that float32 can hold",
     "return lr * 'x'": "literals are numbers",
     "return lr * True": "literals are numbers",
-    "return lr * 9007199254740993 * d": "literals are numbers that float32 can hold",
+    "return lr * 9007199254740993 * d": "literals are numbers that float64 can hold",
+    "return lr * (1 / 0) * d": "1 / 0: division by zero",
+    "return lr * (2 * 1e38 * 2) * d": "literals are numbers that float32 can hold",
+    "return lr * 'x' * d": "literals are numbers",
+    "return (lr if norm(d) > 1 else 2) * d": "a sum chooses between what depends on sums, and literals",
+    "sums0 = d * m\n    return lr * sums0": "sums0: the name means something else in a loop",
+    "range = d * m\n    return lr * range": "range: the name means something else in a loop",
     "return lr * unknown * d": "unknown: it has no value here",
     "return lr": "what it returns is no array",
     "lr * d": "a formula consists of x = ...",
@@ -380,6 +390,7 @@ def test_refused(body):
             "the translator calls 1.0 - lr so",
         ),
         ("def one(d, wide, *, lr):\n    return lr * d * wide", "wide: the name means something else"),
+        ("def fabs(d, *, lr):\n    return lr * d", "fabs: compiled loops have a function of this name"),
         ("def clip(d, *, lr):\n    return lr * d", "clip: compiled loops have a function of this name"),
         ("def one(d, a, b, c, e, f, h, j, k, l):\n    return a+b+c+e+f+h+j+k+l", "8 state at most; this one has 9"),
         (
@@ -399,6 +410,28 @@ def test_text_that_cannot_be_found():
     exec("def one(d, *, lr):\n    return lr * d", scope)
     with pytest.raises(Refused, match="the text of one cannot be found; write it in a file"):
         translate(scope["one"])
+
+
+def test_words_that_mean_something_else():
+    """By their names alone they would be taken for others."""
+
+    def one(d, *, lr):
+        return lr * sqrt(d)
+
+    def sqrt(x):
+        return x
+
+    with pytest.raises(Refused, match="the words of a formula are"):
+        translate(one)
+
+
+def test_names_of_two_formulas():
+    first = by_text("def one(d, *, lr, big: bool):\n    return lr * d if big else d")
+    second = by_text("def one_big(d, *, lr):\n    return lr * d")
+    with pytest.raises(Refused, match="one_big: loops of two formulas would have this name"):
+        write([translate(first), translate(second)])
+    with pytest.raises(Refused, match="one_big: loops of two formulas would have this name"):
+        write([translate(second), translate(second)])
 
 
 def test_file_and_line():

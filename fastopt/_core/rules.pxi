@@ -901,17 +901,16 @@ cdef void adan_t_above_one(real** buffers, const double* numbers, Py_ssize_t n) 
 cdef inline void adan_loop(
     real *restrict p, const real *restrict g, real *restrict m, real *restrict v, real *restrict q,
     real *restrict before, real s, real l2, real keep, real beta1, real one_minus_beta1, real beta2,
-    real one_minus_beta2, real beta3, real one_minus_beta3, real lr_over_c1, real lr_times_beta2_over_c2,
-    real one_over_c3, real eps, Py_ssize_t n
+    real one_minus_beta2_times_zero, real beta2_times_zero, real beta3, real one_minus_beta3, real lr_over_c1,
+    real lr_times_beta2_over_c2, real one_over_c3, real eps, Py_ssize_t n
 ) noexcept nogil:
-    cdef real d, x, u
+    cdef real d, u
     cdef Py_ssize_t i
     for i in range(n):
         d = s * g[i] + l2 * p[i]
-        x = <real>0.0 * d
         m[i] = beta1 * m[i] + one_minus_beta1 * d
-        v[i] = beta2 * v[i] + one_minus_beta2 * x
-        u = d + beta2 * x
+        v[i] = beta2 * v[i] + one_minus_beta2_times_zero
+        u = d + beta2_times_zero
         q[i] = beta3 * q[i] + one_minus_beta3 * (u * u)
         before[i] = d
         p[i] = keep * p[i] - (lr_over_c1 * m[i] + lr_times_beta2_over_c2 * v[i]) / (sqrt(one_over_c3 * q[i]) + eps)
@@ -921,7 +920,8 @@ cdef void adan(real** buffers, const double* numbers, Py_ssize_t n) noexcept nog
     adan_loop(
         buffers[0], buffers[1], buffers[2], buffers[3], buffers[4], buffers[5], <real>numbers[0], <real>numbers[1],
         <real>numbers[2], <real>numbers[3], <real>numbers[4], <real>numbers[5], <real>numbers[6], <real>numbers[7],
-        <real>numbers[8], <real>numbers[9], <real>numbers[10], <real>numbers[11], <real>numbers[12], n
+        <real>numbers[8], <real>numbers[9], <real>numbers[10], <real>numbers[11], <real>numbers[12], <real>numbers[13],
+        n
     )
 
 
@@ -954,13 +954,14 @@ cdef int adan_numbers(const double* inputs, double* numbers) noexcept nogil:
     numbers[3] = beta1
     numbers[4] = 1.0 - beta1
     numbers[5] = beta2
-    numbers[6] = 1.0 - beta2
-    numbers[7] = beta3
-    numbers[8] = 1.0 - beta3
-    numbers[9] = lr / c1
-    numbers[10] = lr * beta2 / c2
-    numbers[11] = 1.0 / c3
-    numbers[12] = eps
+    numbers[6] = (1.0 - beta2) * 0.0
+    numbers[7] = beta2 * 0.0
+    numbers[8] = beta3
+    numbers[9] = 1.0 - beta3
+    numbers[10] = lr / c1
+    numbers[11] = lr * beta2 / c2
+    numbers[12] = 1.0 / c3
+    numbers[13] = eps
     return 1
 
 
@@ -970,7 +971,7 @@ FORMULAS["fastopt.rules.adan.adan"] = formula(
     "lr t beta1 beta2 beta3 eps",
     (
         loop(<void*>adan_t_above_one[float], <void*>adan_t_above_one[double], NULL, NULL, NULL, 0b1111, 13, 13, 0),
-        loop(<void*>adan[float], <void*>adan[double], NULL, NULL, NULL, 0b1111, 13, 13, 0),
+        loop(<void*>adan[float], <void*>adan[double], NULL, NULL, NULL, 0b1111, 14, 14, 0),
     ),
 )
 

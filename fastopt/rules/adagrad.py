@@ -161,8 +161,8 @@ def rmsprop(d, q, a, b, *, lr, alpha, mu, eps_root, eps, centered: bool, momentu
 class RMSprop(Optimizer):
     """RMSprop: the gradient divided by the root of a moving average of its square.
 
-    State ``square_avg`` (``q``), from zero; when `centered` also ``grad_avg`` (``a``); with momentum also
-    ``momentum_buffer`` (``b``)::
+    State ``square_avg`` (``q``), from `initial_accumulator_value`; when `centered` also ``grad_avg`` (``a``), and with
+    momentum ``momentum_buffer`` (``b``), from zero::
 
         d = s*g + l2*p
         q = alpha*q + (1-alpha)*(d*d)
@@ -196,6 +196,8 @@ class RMSprop(Optimizer):
         ``"outside"`` the root is PyTorch's and CS231n's, ``"inside"`` that of Ng's course, Keras and optax.
     momentum_form : {"torch", "velocity"}, default "torch"
         ``"velocity"`` is that of Keras and optax.
+    initial_accumulator_value : float, default 0
+        From which ``square_avg`` starts. Not negative.
     {common}
 
     Raises
@@ -215,6 +217,7 @@ class RMSprop(Optimizer):
         "eps": options.number,
         "momentum": options.number,
         "centered": options.flag,
+        "initial_accumulator_value": options.number,
         "eps_placement": options.choice("outside", "inside"),
         "momentum_form": options.choice("torch", "velocity"),
     }
@@ -231,12 +234,17 @@ class RMSprop(Optimizer):
         *,
         eps_placement="outside",
         momentum_form="torch",
+        initial_accumulator_value=0,
         maximize=False,
         decoupled_weight_decay=False,
         backend=None,
         **stages,
     ):
         super().__init__(**arguments(locals()))
+
+    @staticmethod
+    def initial(o):
+        return {"square_avg": o["initial_accumulator_value"]}
 
     @staticmethod
     def inputs(o):

@@ -9,7 +9,7 @@ def adan(d, m, v, q, before, *, lr, t, beta1, beta2, beta3, eps):
     c1 = 1 - power(beta1, t)
     c2 = 1 - power(beta2, t)
     c3 = 1 - power(beta3, t)
-    x = d - before if t > 1 else 0 * d
+    x = d - before if t > 1 else 0
     m[:] = beta1 * m + (1 - beta1) * d
     v[:] = beta2 * v + (1 - beta2) * x
     u = d + beta2 * x

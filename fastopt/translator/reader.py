@@ -12,10 +12,13 @@ What C would not say with the same bits is refused, with its file and line.
 
 import ast
 import inspect
+import operator
 import re
 import textwrap
 from dataclasses import dataclass, replace
+from types import CellType
 
+from fastopt import formula as words
 from fastopt.formula import key_of, signature
 from fastopt.translator.parts import (
     COMPARISONS,
@@ -37,15 +40,18 @@ LIMITS = {"state": 8, "numbers": 32, "sums": 4}  # of a formula: the engine has 
 _WORDS = {"sqrt": 1, "absolute": 1, "sign": 1, "larger": 2, "smaller": 2, "where": 3, "power": 2}
 _SUMS = {"total": 1, "norm": 1, "dot": 2}
 _WORDS |= _SUMS
+_MEANING = {word: getattr(words, word) for word in _WORDS}
 _FRAME_NAMES = {"d", "g", "s", "l2", "keep"}
 # What the loops are written with, and what means something to Cython.
-_TAKEN = {"i", "n", "inputs", "numbers", "buffers", "sums", "start", "width", "wide", "real", *_WORDS}
+_TAKEN = {"i", "n", "inputs", "numbers", "buffers", "sums", "range", "start", "width", "wide", "real", *_WORDS}
 _TAKEN |= {"bint", "by", "cdef", "char", "cimport", "const", "cpdef", "ctypedef", "double", "enum", "extern", "float"}
 _TAKEN |= {"gil", "include", "inline", "int", "long", "new", "nogil", "restrict", "short", "signed", "sizeof", "struct"}
 _TAKEN |= {"union", "unsigned", "void", "volatile", "DEF", "ELIF", "ELSE", "IF", "LANES", "NULL"}
+_IN_PYTHON = {ast.Add: operator.add, ast.Sub: operator.sub, ast.Mult: operator.mul, ast.Div: operator.truediv}
 _FUNCTIONS = {"add_elements", "add_products", "add_squares", "average", "capsule", "clear", "clip", "fold", "folded"}
 _FUNCTIONS |= {"formula", "gather", "kernels", "loop", "reductions", "squares", "swap", "wide"}
-_OURS = re.compile(r"_|.*__|(lanes|term)\d")
+_FUNCTIONS |= {"fabs", "fabsf", "memset", "sqrt_of_double", "sqrtf"}
+_OURS = re.compile(r"_|.*__|(lanes|term|sums)\d")
 _LARGEST = 3.4028234663852886e38  # that float32 can hold
 
 
@@ -125,6 +131,7 @@ class _Text:
         except (OSError, TypeError):
             raise Refused(f"{self.file}: the text of {formula.__name__} cannot be found; write it in a file") from None
         self.offset = first - 1
+        self.scope = formula.__globals__ | _closure(formula)
         try:
             (self.function,) = ast.parse(textwrap.dedent(text)).body
         except (SyntaxError, ValueError):
@@ -151,6 +158,12 @@ class _Text:
             self.refuse(node, f"{name}: the name means something else in a loop; choose another")
 
 
+def _closure(formula):
+    """The names that a formula has from the function around it."""
+    cells = zip(formula.__code__.co_freevars, formula.__closure__ or (), strict=True)
+    return {name: cell.cell_contents for name, cell in cells if cell != CellType()}
+
+
 class _Undecided(Exception):
     """A choice between loops that has not been made yet."""
 
@@ -166,6 +179,7 @@ class _Value:
     kind: str  # "array", "number", "mask" (a comparison of arrays) or "condition" (one of numbers, or a flag)
     after_sum: bool = False  # whether it depends on a sum
     array: str | None = None  # that it is another name of
+    literal: int | float | None = None  # what Python computes of literals alone
 
 
 def _name(text):
@@ -316,7 +330,7 @@ class _Run(ast.NodeVisitor):
         if name in self.known and "number" in (value.kind, self.known[name].kind):
             self.refuse(statement, f"{name}: a number is computed once and has one name; choose another")
         if value.kind == "number":
-            if not isinstance(value.node, ast.Constant):
+            if value.literal is None:
                 (self.after_definitions if value.after_sum else self.definitions)[name] = value.node
                 value = replace(value, node=_name(name))
         elif value.array is None:
@@ -340,10 +354,19 @@ class _Run(ast.NodeVisitor):
         self.refuse(node, f"{ast.unparse(node)}: a formula has no such expression")
 
     def visit_Constant(self, node):
-        value = node.value
-        if type(value) not in (int, float) or not -_LARGEST <= value <= _LARGEST or float(value) != value:
-            self.refuse(node, f"{value!r}: a formula's literals are numbers that float32 can hold")
-        return _Value(ast.Constant(float(value)), "number")
+        return self.literal(node, lambda: node.value)
+
+    def literal(self, node, compute, *literals):
+        """A literal, or what is computed of literals alone: by Python, for whole numbers are exact there."""
+        try:
+            value = compute(*literals)
+        except ArithmeticError as error:
+            self.refuse(node, f"{ast.unparse(node)}: {error}")
+        if not isinstance(value, int | float) or isinstance(value, bool) or not abs(value) <= _LARGEST:
+            self.refuse(node, f"{ast.unparse(node)}: a formula's literals are numbers that float32 can hold")
+        if float(value) != value:
+            self.refuse(node, f"{ast.unparse(node)}: a formula's literals are numbers that float64 can hold")
+        return _Value(ast.Constant(float(value)), "number", literal=value)
 
     def visit_Name(self, node):
         if node.id not in self.known:
@@ -359,6 +382,8 @@ class _Run(ast.NodeVisitor):
                 self.refuse(node, f"{ast.unparse(node)}: a formula has no such operation")
             if isinstance(node.op, ast.UAdd):
                 return replace(value, array=None)  # in NumPy a copy
+        if value.literal is not None:
+            return self.literal(node, operator.neg, value.literal)
         return _Value(ast.UnaryOp(node.op, value.node), value.kind, value.after_sum)
 
     def visit_BinOp(self, node):
@@ -366,13 +391,13 @@ class _Run(ast.NodeVisitor):
             hint = "; write powers as products, or power(x, k)" if isinstance(node.op, ast.Pow) else ""
             self.refuse(node, f"{ast.unparse(node)}: a formula computes with + - * /{hint}")
         values = self.visit(node.left), self.visit(node.right)
-        return self.combined(node, values, lambda x, y: ast.BinOp(x, node.op, y))
+        return self.combined(node, values, lambda x, y: ast.BinOp(x, node.op, y), _IN_PYTHON[type(node.op)])
 
     def visit_Compare(self, node):
         if len(node.ops) != 1 or type(node.ops[0]) not in COMPARISONS:
             self.refuse(node, f"{ast.unparse(node)}: a formula compares two values at a time")
         values = self.visit(node.left), self.visit(node.comparators[0])
-        made = self.combined(node, values, lambda x, y: ast.Compare(x, node.ops, [y]))
+        made = self.combined(node, values, lambda x, y: ast.Compare(x, node.ops, [y]), None)
         return replace(made, kind="mask" if made.kind == "array" else "condition")
 
     def visit_BoolOp(self, node):
@@ -384,7 +409,7 @@ class _Run(ast.NodeVisitor):
 
     def visit_Call(self, node):
         word = getattr(node.func, "id", None)
-        if word not in _WORDS or word in self.known:
+        if word not in _WORDS or self.text.scope.get(word) is not _MEANING[word]:
             reason = "others need not have the same bits on every machine"
             self.refuse(node, f"{ast.unparse(node)}: the words of a formula are {', '.join(_WORDS)}; {reason}")
         if len(node.args) != _WORDS[word] or node.keywords or any(isinstance(one, ast.Starred) for one in node.args):
@@ -396,14 +421,16 @@ class _Run(ast.NodeVisitor):
         values = [self.visit(one) for one in node.args]
         if word == "power" and any(value.kind == "array" for value in values):
             return self.power(node, values[0])
-        return self.combined(node, values, lambda *nodes: _call(word, list(nodes)))
+        return self.combined(node, values, lambda *nodes: _call(word, list(nodes)), _MEANING[word])
 
-    def combined(self, node, values, make):
+    def combined(self, node, values, make, compute):
         """An operation on numbers, or on arrays and perhaps numbers, which are rounded there."""
         if any(value.kind not in ("array", "number") for value in values):
             self.refuse(node, f"{ast.unparse(node)}: it computes with a comparison or a flag; use where, or if")
         if any(value.kind == "array" for value in values):
             return _Value(make(*(self.element(node, value) for value in values)), "array")
+        if compute and all(value.literal is not None for value in values):
+            return self.literal(node, compute, *(value.literal for value in values))
         values = self.side_by_side(values)
         return _Value(make(*(value.node for value in values)), "number", _any_after_sum(values))
 
@@ -457,9 +484,13 @@ class _Run(ast.NodeVisitor):
         """One of two: of numbers it is a number, of arrays a choice between loops."""
         if any(self.mentions_array(one) for one in (body, orelse)):
             return self.visit(body if self.decide(node, condition) else orelse)
-        values = self.side_by_side([condition, self.visit(body), self.visit(orelse)])
-        if any(value.kind != "number" for value in values[1:]):
+        arms = [self.visit(body), self.visit(orelse)]
+        if any(value.kind != "number" for value in arms):
             self.refuse(node, f"{ast.unparse(node)}: it gives neither an array nor a number")
+        if condition.after_sum and not all(one.after_sum or one.literal is not None for one in arms):
+            # NumPy would ask such a number whether it fits, and C would not.
+            self.refuse(node, f"{ast.unparse(node)}: a sum chooses between what depends on sums, and literals")
+        values = self.side_by_side([condition, *arms])
         return _Value(ast.IfExp(*(value.node for value in values)), "number", _any_after_sum(values))
 
     def decide(self, node, condition):
@@ -467,9 +498,8 @@ class _Run(ast.NodeVisitor):
         if isinstance(condition.node, ast.UnaryOp):
             return not self.decide(node, replace(condition, node=condition.node.operand))
         if condition.after_sum:
-            self.refuse(
-                node, f"{ast.unparse(condition.node)}: it would choose a loop when half of it has run; use where"
-            )
+            found = ast.unparse(condition.node)
+            self.refuse(node, f"{found}: it would choose a loop when half of it has run; let it choose a number")
         # A condition keeps its answer: numbers do not change on the way.
         key = ast.unparse(condition.node)
         if key not in self.decisions:
@@ -492,7 +522,7 @@ class _Run(ast.NodeVisitor):
             return value.node
         if value.kind != "number":
             self.refuse(node, f"{ast.unparse(node)}: a comparison or a flag is no number; use where, or if")
-        if isinstance(value.node, ast.Constant):
+        if value.literal is not None:
             return _name(f"<real>{ast.unparse(value.node)}")
         return self.place(self.after if value.after_sum else self.before, value.node)
 
@@ -502,7 +532,7 @@ class _Run(ast.NodeVisitor):
             return values
         return [
             value
-            if value.after_sum or isinstance(value.node, ast.Constant)
+            if value.after_sum or value.literal is not None
             else replace(value, node=self.place(self.kept, value.node))
             for value in values
         ]

@@ -2,6 +2,7 @@
 
 import ast
 import textwrap
+from collections import Counter
 
 from fastopt.translator.parts import Choice, Refused, array_of, names_in
 
@@ -18,10 +19,11 @@ HEAD = """\
 def write(translations):
     """The text of rules.pxi."""
     translations = list(translations)
-    names = [one.key.rpartition(".")[2] for one in translations]
-    for name in names:
-        if names.count(name) > 1:
-            raise Refused(f"{name}: two formulas have this name; their loops would too")
+    names = Counter(loop.name for one in translations for loop in one.loops)
+    names.update({one.key.rpartition(".")[2] for one in translations} - set(names))
+    for name, count in names.items():
+        if count > 1:
+            raise Refused(f"{name}: loops of two formulas would have this name; choose another for one of them")
     return "\n\n".join([HEAD, *(_Writer(one).text() for one in translations)])
 
 

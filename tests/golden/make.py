@@ -129,6 +129,9 @@ OTHERS = {
         optax.chain(optax.ema(0.9, debias=False), optax.scale_by_learning_rate(falling))
     ),
     "adagrad-inside": lambda: with_optax(optax.adagrad(0.1, initial_accumulator_value=0.1, eps=1e-2)),
+    "rmsprop-initial": lambda: with_optax(
+        optax.rmsprop(0.1, decay=0.9, eps=1e-3, initial_scale=0.3, eps_in_sqrt=False)
+    ),
     "rmsprop-inside": lambda: with_keras(keras.optimizers.RMSprop, learning_rate=falling, rho=0.9, epsilon=1e-2),
     "rmsprop-centered-inside": lambda: with_optax(
         optax.rmsprop(0.1, decay=0.9, eps=1e-2, centered=True, eps_in_sqrt=True)
