@@ -1,7 +1,5 @@
-"""``python -m fastopt.translator``: writes _core/rules.pxi, or with ``--check`` fails when it is stale."""
+"""``python -m fastopt.translator``: writes _core/rules.pxi."""
 
-import argparse
-import sys
 from pathlib import Path
 
 from fastopt import yardsticks
@@ -18,14 +16,5 @@ def made():
     return write(map(translate, formulas))
 
 
-def main():
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--check", action="store_true", help="write nothing, and fail when the file is stale")
-    if not parser.parse_args().check:
-        PXI.write_text(made(), encoding="utf-8")
-    elif PXI.read_text(encoding="utf-8") != made():
-        sys.exit(f"{PXI.name} is stale: run python -m fastopt.translator")
-
-
 if __name__ == "__main__":
-    main()
+    PXI.write_text(made(), encoding="utf-8")
