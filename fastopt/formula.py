@@ -17,6 +17,7 @@ correctly: so the compiled loops, which `fastopt.translator` makes of the same t
 """
 
 import inspect
+import math
 import operator
 from functools import lru_cache
 from typing import NamedTuple
@@ -44,7 +45,7 @@ class Number(float):
     def rounded(self, dtype):
         """As an array of this type takes it."""
         value = dtype.type(self)
-        if not np.isfinite(value):
+        if not math.isfinite(value):
             raise NotFinite(float(self))
         return value
 
@@ -77,9 +78,12 @@ def _meeting(operate, of_numbers):
     def meet(self, other):
         if isinstance(other, np.ndarray):
             return operate(self.rounded(other.dtype), other)
-        if isinstance(other, int | float):
+        if not isinstance(other, int | float):
+            return NotImplemented
+        try:
+            return of_numbers(operate(float(self), float(other)), self, other)
+        except ZeroDivisionError:
             return of_numbers(operate(np.float64(self), np.float64(other)), self, other)
-        return NotImplemented
 
     return meet
 
@@ -153,10 +157,15 @@ def power(x, k):
     From the lowest bit of ``k`` up: multiplications alone, so that it has the same bits on every machine. Of an array
     `k` is a literal integer.
     """
-    result = _number(1, x, k)
+    if not isinstance(x, np.ndarray):
+        return _number(_power(float(x), k), x, k)
+    return _power(x, k)
+
+
+def _power(x, k):
     if not 0 <= k < 9.2e18 or k != int(k):
-        return np.nan * result
-    k = int(k)
+        return math.nan
+    result, k = 1.0, int(k)
     while k:
         if k & 1:
             result = result * x
