@@ -13,7 +13,7 @@ from fastopt.measure import interleaved, problem, ratio, stream_like
 from fastopt.rules import VARIANTS
 
 COMPILED = fastopt.backends()[:-1]
-TRIES = 3  # for a busy machine
+TRIES = 4  # for a busy machine
 # The rules that take no root and do not divide; the others do each once for an element, in each pass. Stated by hand:
 # read off the formulas, the list would excuse a root too many.
 ROOTLESS = {"SGD", "Momentum", "Nesterov", "LARS", "Lion"}
@@ -43,12 +43,12 @@ def best_ratio(functions, seconds, enough):
 def share_wanted(name, dtype, backend):
     """The share of the speed of a yardstick with the rule's traffic, and with its stated roots and divisions.
 
-    Roots and divisions decide, but for the baseline's narrow vectors of float32, where sums and products count too, and
-    but for rules without roots, where no build was slowed by divisions. Good builds reach 0.83, 0.65 and 0.67 there;
-    with two more divisions in Adam's formula 0.63 and 0.53.
+    Good builds reach 0.80 where roots and divisions decide; with the baseline's narrow vectors sums and products count
+    too, and they reach 0.69 of float64 and 0.61 of float32. With two more divisions Adam reaches 0.63, 0.57 and 0.53.
+    Rules without roots reach 0.67.
     """
-    narrow = (backend, dtype) == ("baseline", np.float32)
-    return (0.5 if name in ROOTLESS else 0.6 if narrow else 0.72) * HEAVY.get(name, 1)
+    of_baseline = 0.55 if dtype == np.float32 else 0.62
+    return (0.5 if name in ROOTLESS else of_baseline if backend == "baseline" else 0.7) * HEAVY.get(name, 1)
 
 
 @pytest.mark.parametrize("backend", COMPILED)
@@ -59,7 +59,8 @@ def test_speed_of_the_yardstick(name, dtype, backend):
     mine, opt = bound_step(lambda p: rule([p], **options, backend=backend), 1000, dtype)
     yardstick, _ = bound_step(lambda p: stream_like(opt, [p], rooted=name not in ROOTLESS), 1000, dtype)
     wanted = share_wanted(name, dtype, backend)
-    assert best_ratio([yardstick, mine], 0.1, wanted) >= wanted
+    measured = best_ratio([yardstick, mine], 0.1, wanted)
+    assert measured >= wanted
 
 
 @pytest.mark.parametrize("backend", COMPILED)
@@ -72,8 +73,9 @@ def test_vectors_hold_more_of_float32(name, backend):
         bound_step(lambda p: rule([p], **options, backend=backend), 4000, dtype)[0]
         for dtype in (np.float32, np.float64)
     )
-    wanted = 1.02 if name == "LARS" else 1.4 if name in ROOTLESS else 1.85
-    assert best_ratio([double, single], 0.1, wanted) >= wanted
+    wanted = 1.02 if name == "LARS" else 1.4 if name in ROOTLESS else 1.8
+    measured = best_ratio([double, single], 0.1, wanted)
+    assert measured >= wanted
 
 
 def test_groups_are_not_searched_for():
