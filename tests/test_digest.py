@@ -6,5 +6,5 @@ from digest import digest
 
 
 def test_digest(backend):
-    """When formulas or cases were changed on purpose, write what python tests/digest.py prints into digest.txt."""
+    """When formulas or cases were changed on purpose, digest.txt gets the number that python tests/digest.py prints."""
     assert digest(backend) == (Path(__file__).parent / "digest.txt").read_text().strip()
