@@ -43,6 +43,10 @@ class Sum:
     def is_of_squares(self):
         return len(self.factors) == 2 and ast.unparse(self.factors[0]) == ast.unparse(self.factors[1])
 
+    @property
+    def distinct_factors(self):
+        return self.factors[:1] if self.is_of_squares else self.factors
+
 
 @dataclass
 class Loop:

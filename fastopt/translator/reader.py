@@ -270,7 +270,7 @@ class _Run(ast.NodeVisitor):
     def terms(self, index, one, written):
         """The lines for a sum that is added up after each row: beside updates it would make their vectors narrower."""
         lines = []
-        for factor in one.factors[:1] if one.is_of_squares else one.factors:
+        for factor in one.distinct_factors:
             array = array_of(factor.id) if isinstance(factor, ast.Name) else None
             if array is None or written.get(array, -1) >= one.position:
                 array = f"term{index}{'ab'[len(lines)]}"
@@ -281,7 +281,7 @@ class _Run(ast.NodeVisitor):
     def lanes(self, index, one, written):
         """The lines for a sum that is added up as it is computed."""
         lines, wide = [], []
-        for factor in one.factors[:1] if one.is_of_squares else one.factors:
+        for factor in one.distinct_factors:
             if not isinstance(factor, ast.Name):
                 lines.append(Line(f"term{index}{'ab'[len(lines)]}", factor))
                 factor = _name(lines[-1].target)
