@@ -174,9 +174,12 @@ class Engine:
         self._memory = memory
         self._counts = counts
         self._bound = None
-        self._kernel_calls, self._dtypes = [None] * len(kernel_calls), [None] * len(kernel_calls)
-        for index, call in enumerate(kernel_calls):
-            self.set_kernel_call(index, call)
+        self._kernel_calls = list(kernel_calls)
+        # The narrowest type of each group's parameters.
+        self._dtypes = [np.dtype(np.float64)] * len(kernel_calls)
+        for parameter in parameters:
+            if parameter.flat.dtype.itemsize < self._dtypes[parameter.group].itemsize:
+                self._dtypes[parameter.group] = parameter.flat.dtype
         self.norm, self.updates, self.calls, self.skipped_steps = -1.0, 0, 0, 0
         self.set_stages(stages)
 
@@ -186,9 +189,7 @@ class Engine:
 
     def set_kernel_call(self, index, call):
         """Use another formula, or other numbers, for a group. The optimizer must be claimed."""
-        dtypes = {parameter.flat.dtype for parameter in self._parameters if parameter.group == index}
         self._kernel_calls[index] = call
-        self._dtypes[index] = min(dtypes, key=lambda dtype: dtype.itemsize, default=np.dtype(np.float64))
 
     def set_stages(self, stages):
         """Use other stages. The optimizer must be claimed."""
