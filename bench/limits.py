@@ -9,7 +9,7 @@ import argparse
 import numpy as np
 
 import fastopt
-from fastopt.measure import YARDSTICKS, interleaved, problem, ratio, stream_like
+from fastopt.cli.timing import YARDSTICKS, interleaved, problem, ratio, stream_like
 from fastopt.rules import VARIANTS
 
 ELEMENTS = 16_000_000

@@ -19,7 +19,7 @@ import baselines
 import numpy as np
 
 import fastopt
-from fastopt.measure import YARDSTICKS, interleaved, ratio
+from fastopt.cli.timing import YARDSTICKS, interleaved, ratio
 
 THREADS = (1, 2)
 SECONDS = 8.0  # for each case, all libraries together

@@ -16,7 +16,7 @@ from steps import BASELINES, step_of
 
 import fastopt
 from fastopt.cli import cli
-from fastopt.measure import interleaved, ratio
+from fastopt.cli.timing import interleaved, ratio
 from fastopt.rules import VARIANTS
 
 ROOT = Path(__file__).resolve().parent.parent

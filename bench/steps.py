@@ -3,7 +3,7 @@
 import baselines
 import numpy as np
 
-from fastopt.measure import problem
+from fastopt.cli.timing import problem
 from fastopt.rules import VARIANTS
 
 BASELINES = {"plain": baselines.PLAIN, "careful": baselines.CAREFUL}

@@ -9,7 +9,7 @@ import pytest
 from steps import step_of
 
 import fastopt
-from fastopt.measure import interleaved, problem, ratio, stream_like
+from fastopt.cli.timing import interleaved, problem, ratio, stream_like
 from fastopt.rules import VARIANTS
 
 COMPILED = fastopt.backends()[:-1]

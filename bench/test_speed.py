@@ -9,7 +9,7 @@ import pytest
 from steps import BASELINES, step_of
 
 import fastopt
-from fastopt.measure import bytes_moved
+from fastopt.cli.timing import bytes_moved
 from fastopt.rules import VARIANTS
 
 HOWS = [(name, how) for name in VARIANTS for how in [*BASELINES, *reversed(fastopt.backends())]]

@@ -20,7 +20,7 @@ ROOT = Path(__file__).resolve().parent.parent
 COMPILERS = {"gcc": ("g++", "-fopt-info-vec-optimized -fno-ipa-icf"), "clang": ("clang++", "-Rpass=loop-vectorize")}
 VECTORISED = re.compile(r"(\w+)\.c:(\d+):\d+: (?:optimized: +loop vectorized|remark: vectorized loop)")
 VERSIONED = re.compile(r"(\w+)\.c:(\d+):\d+: optimized: +loop versioned")
-FUNCTION = re.compile(r"^static .*?__pyx_f_\w*?_core_\d+[a-z]+\d*?_(\w+)\(.*\) \{$")
+FUNCTION = re.compile(r"^static .*?__pyx_f_\w*?compiled_\d+[a-z]+\d*?_(\w+)\(.*\) \{$")
 LOOP = re.compile(r"^ +for \(__pyx_t_\d+ = 0; __pyx_t_\d+ < __pyx_t_\d+; __pyx_t_\d+\+=1\) \{$")
 FUSED = re.compile(r"\t(vfn?m(?:add|sub)\w*|fn?m(?:add|sub)|fml[as])\s")
 
@@ -60,7 +60,7 @@ def faults(source, compiler):
         doubled = {(module, int(line)) for module, line in VERSIONED.findall(built.stderr)}
         found, count = [], 0
         for module in ("baseline", "avx2", "avx512", "engine"):
-            code = copy / "fastopt" / "_core" / f"{module}.c"
+            code = copy / "fastopt" / "engines" / "compiled" / f"{module}.c"
             for line, function in loops_of(code.read_text()).items() if code.exists() else ():  # the engine is C++
                 count += 1
                 if (module, line) not in good:

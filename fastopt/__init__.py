@@ -12,10 +12,10 @@ array([[0.75, 0.75, 0.75],
 
 from importlib.metadata import version as _version
 
-from fastopt.backend import backends
+from fastopt.engines.choice import backends
+from fastopt.engines.threads import get_num_threads, num_threads, set_num_threads
 from fastopt.optimizer import Optimizer
 from fastopt.rules import LAMB, LARS, SGD, Adadelta, Adagrad, Adam, AdamW, Adan, Lion, RMSprop
-from fastopt.threads import get_num_threads, num_threads, set_num_threads
 
 __version__ = _version("fastopt")
 __all__ = [

@@ -5,7 +5,7 @@ import sys
 
 def main():
     try:
-        from fastopt.cli import cli
+        from fastopt.cli.commands import cli
     except ModuleNotFoundError as error:
         sys.exit(f"The command line needs {error.name}, which is not installed: pip install 'fastopt[cli]'")
     cli(prog_name="fastopt")

@@ -13,7 +13,7 @@ parameter; or it assigns ``p[:]`` itself. One that names ``weight_decay`` does t
 
 What holds numbers alone is computed in double precision, and rounded to the arrays' type once, where it meets an array.
 Arrays meet numbers and each other by ``+ - * /``, comparisons and the words of this module, which IEEE 754 rounds
-correctly: so the compiled loops, which `fastopt.translator` makes of the same text, give the same bits.
+correctly: so the compiled loops, which `fastopt.engines.translator` makes of the same text, give the same bits.
 """
 
 import inspect
@@ -209,6 +209,10 @@ def _sum(x, terms):
 # What a formula is
 
 
+class Carried(float):
+    """The annotation of a number that a formula carries from update to update, and returns behind the step."""
+
+
 def key_of(formula):
     """The name by which compiled backends know a formula."""
     return f"{formula.__module__}.{formula.__qualname__}"
@@ -220,6 +224,12 @@ class Signature(NamedTuple):
     arrays: tuple  # without d: the state, and p where it is there
     numbers: tuple
     flags: tuple
+    carried: tuple
+
+    @property
+    def inputs(self):
+        """All that stands after the ``*``, in the order in which compiled formulas take it."""
+        return (*self.numbers, *self.flags, *self.carried)
 
     @property
     def state(self):
@@ -229,7 +239,7 @@ class Signature(NamedTuple):
 @lru_cache(maxsize=1000)
 def signature(formula):
     """A formula's parameters by their kinds; raises TypeError where they are not as a formula's have to be."""
-    arrays, numbers, flags = [], [], []
+    arrays, numbers, flags, carried = [], [], [], []
     for name, parameter in inspect.signature(formula).parameters.items():
         if parameter.default is not parameter.empty or parameter.kind in (
             parameter.VAR_POSITIONAL,
@@ -242,13 +252,18 @@ def signature(formula):
             arrays.append(name)
         elif parameter.annotation in (bool, "bool"):
             flags.append(name)
-        elif parameter.annotation is parameter.empty:
+        elif parameter.annotation in (Carried, "Carried"):
+            carried.append(name)
+        elif parameter.annotation in (parameter.empty, float, "float"):
             numbers.append(name)
         else:
-            raise TypeError(f"formula {formula.__name__}: {name}: it is a number, without annotation, or a flag: bool")
+            raise TypeError(
+                f"formula {formula.__name__}: {name}: it is a number, without annotation or float; a flag, bool; "
+                f"or carried from update to update, Carried"
+            )
     if arrays[:1] != ["d"]:
         raise TypeError(f"formula {formula.__name__}: its first parameter is d, the effective gradient")
-    return Signature(tuple(arrays[1:]), tuple(numbers), tuple(flags))
+    return Signature(tuple(arrays[1:]), tuple(numbers), tuple(flags), tuple(carried))
 
 
 class _Probe(np.ndarray):
@@ -286,7 +301,8 @@ def used_state(formula, flags):
     """
     names = signature(formula)
     probes = {name: np.ones(2).view(_Probe) for name in names.arrays}
-    numbers = dict.fromkeys(names.numbers, Unchecked(1))
+    numbers = dict.fromkeys((*names.numbers, *names.carried), Unchecked(1))
     with np.errstate(all="ignore"):
-        _seen(formula(np.ones(2), *probes.values(), **numbers, **{name: name in flags for name in names.flags}))
+        made = formula(np.ones(2), *probes.values(), **numbers, **{name: name in flags for name in names.flags})
+    _seen(made[0] if isinstance(made, tuple) else made)
     return tuple(name for name in names.state if probes[name].used)

@@ -1,107 +1,122 @@
 """Parameter groups and parameters' state, as their users see them."""
 
-from collections.abc import Mapping, MutableMapping
+from collections.abc import Iterator, Mapping, MutableMapping
+from typing import Any
 
-from fastopt.engine import idle
-from fastopt.options import nearest
-from fastopt.stages import Stages
+from fastopt.arrays.parameter import Parameter
+from fastopt.engines.shared import acquire
+from fastopt.options import did_you_mean
+from fastopt.rule import KernelCall, Rule
+from fastopt.stages import STAGE_NAMES
 
 
-class ParamGroup(MutableMapping):
+class ParamGroup(MutableMapping[str, Any]):
     """One parameter group: a mapping of its options, and of ``"params"`` to its arrays.
 
     Options may be set at any time and act at the next step. A value that is refused changes nothing, and `update`
     sets several options at once or none.
     """
 
-    def __init__(self, rule, index, members, options, claim):
+    def __init__(
+        self, rule: type[Rule], index: int, members: dict[str, Any], options: dict[str, Any], busy: Any
+    ) -> None:
         self._rule = rule
         self._index = index
         self._members = members
         self._options = options
-        self._claim = claim
-        self._engine = None
+        self._busy = busy
+        self._engine: Any = None
 
-    def _attach(self, engine):
+    def attach(self, engine: Any) -> None:
         """From now on, changes of options go to this engine."""
         self._engine = engine
 
     @property
-    def kernel_call(self):
+    def kernel_call(self) -> KernelCall:
+        """What its options come to."""
         return self._rule.kernel_call(self._options)
 
-    def __getitem__(self, key):
+    def __getitem__(self, key: str) -> Any:
         return self._members[key] if key in self._members else self._options[key]
 
-    def __iter__(self):
+    def __iter__(self) -> Iterator[str]:
         yield from self._members
         yield from self._options
 
-    def __len__(self):
+    def __len__(self) -> int:
         return len(self._members) + len(self._options)
 
-    def __setitem__(self, key, value):
+    def __setitem__(self, key: str, value: Any) -> None:
         self.update({key: value})
 
-    def update(self, *args, **kwargs):
+    def update(self, *args: Any, **kwargs: Any) -> None:
         changes = dict(*args, **kwargs)
         for key in changes:
             if key in self._members:
                 raise ValueError(f"{key}: the parameters of a group cannot be replaced; use add_param_group")
-        with idle(self._claim):
-            old = self._options
-            new = self._rule.checked({**old, **known(changes, old, self._rule)})
-            if self._rule.state_arrays(new) != self._rule.state_arrays(old):
-                raise ValueError(
-                    f"{', '.join(changes)}: this would need other state arrays than the parameters have; "
-                    f"make a new optimizer, or add a group"
-                )
-            self._assign(new)
+        with acquire(self._busy):
+            self.assign(self.changed(known(changes, self._options, self._rule)))
 
-    def _assign(self, options):
-        """Take over options that have been checked. The optimizer must be claimed."""
+    def changed(self, changes: Mapping[str, Any]) -> dict[str, Any]:
+        """Its options with others among them, checked; nothing is set."""
+        new = self._rule.checked({**self._options, **changes})
+        if self._rule.state_of(new) != self._rule.state_of(self._options):
+            raise ValueError(
+                f"{', '.join(changes)}: this would need other state arrays than the parameters have; "
+                f"make a new optimizer, or add a group"
+            )
+        return new
+
+    def assign(self, options: dict[str, Any]) -> None:
+        """Take over options that have been checked. The busy lock must be held."""
         self._engine.set_kernel_call(self._index, self._rule.kernel_call(options))
         self._options = options
 
-    def __delitem__(self, key):
+    def __delitem__(self, key: str) -> None:
         raise TypeError(f"{key}: an option cannot be removed from a group")
 
-    def __repr__(self):
+    def __repr__(self) -> str:
         return repr(dict(self))
 
-    def __reduce__(self):
+    def __reduce__(self) -> tuple[type, tuple[dict[str, Any]]]:
         # A copy of a group belongs to no optimizer, so it is a dict.
         return dict, (dict(self),)
 
 
-class State(Mapping):
-    """The state of one parameter: its ``"step"`` count, and its arrays by name. Write into the arrays to change it."""
+class State(Mapping[str, Any]):
+    """The state of one parameter: its ``"step"`` count, the numbers that it carries, and its arrays, by name.
 
-    def __init__(self, parameter):
+    Write into the arrays to change it.
+    """
+
+    def __init__(self, parameter: Parameter) -> None:
         self._parameter = parameter
 
-    def __getitem__(self, key):
-        return self._parameter.count(key) if key in self._parameter.count_names else self._parameter.state(key)
+    def __getitem__(self, key: str) -> Any:
+        if key in self._parameter.count_names:
+            return self._parameter.count(key)
+        if key in self._parameter.carried_names:
+            return float(self._parameter.carried[self._parameter.carried_names.index(key)])
+        return self._parameter.state(key)
 
-    def __iter__(self):
-        yield from self._parameter.count_names
-        yield from self._parameter.state_flats
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._parameter.state_names)
 
-    def __len__(self):
-        return len(self._parameter.count_names) + len(self._parameter.state_flats)
+    def __len__(self) -> int:
+        return len(self._parameter.state_names)
 
-    def __repr__(self):
+    def __repr__(self) -> str:
         return repr(dict(self))
 
-    def __reduce__(self):
+    def __reduce__(self) -> tuple[type, tuple[dict[str, Any]]]:
         return dict, (dict(self),)
 
 
-def known(given, options, rule):
+def known(given: Mapping[str, Any], options: Mapping[str, Any], rule: type[Rule]) -> Mapping[str, Any]:
     """The given options, if all of them are among a rule's; else an error that names the first that is not."""
     for name in given:
         if name not in options:
             stage = "; it is a stage, which is an option of the optimizer and the same for all its groups"
-            hint = stage if name in Stages._fields else nearest(name, options)
+            hint = stage if name in STAGE_NAMES else did_you_mean(name, options)
             raise ValueError(f"{rule.__name__}: unknown option {name!r}{hint}")
     return given

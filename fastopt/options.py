@@ -1,52 +1,76 @@
-"""The checks of options: each gives the value as the rules use it, or raises an error that names the option."""
+"""The checks of options: each gives the value as the rules use it, or raises an error that names the option.
+
+An option's annotation says how it is checked: ``float`` is any finite number, and the names at the end of this file say
+more. `check_of` gives the check of an annotation.
+"""
 
 import difflib
 import math
 import re
+from collections.abc import Callable, Iterable, Mapping
 from numbers import Integral, Real
+from types import NoneType, UnionType
+from typing import Annotated, Any, Literal, TypeAlias, Union, get_args, get_origin
 
 import numpy as np
 
+Check: TypeAlias = Callable[[str, Any], Any]  # of a name and a value
 
-def nearest(name, known):
+
+def did_you_mean(name: object, known: Iterable[object]) -> str:
     """A hint for an error message: the known name that is nearest to an unknown one, or all if none is near."""
-    known = [str(name) for name in known]
-    matches = difflib.get_close_matches(str(name), known, n=1)
-    return f"; did you mean {matches[0]!r}?" if matches else f"; there are {', '.join(known)}"
+    names = [str(one) for one in known]
+    matches = difflib.get_close_matches(str(name), names, n=1)
+    return f"; did you mean {matches[0]!r}?" if matches else f"; there are {', '.join(names)}"
 
 
-def _real(name, value, expected="a number", whose=""):
+def _real(name: str, value: object, expected: str = "a number", whose: str = "") -> float:
     """A number as a float, of arrays those without axes too; one that is too large for that is infinite."""
     if not _is_real(value):
         raise TypeError(f"{name}: expected {expected}, found {value!r}{whose}")
     try:
-        return float(value)
+        return float(value)  # type: ignore[arg-type]
     except OverflowError:
         return math.inf
 
 
-def _is_real(value):
+def _is_real(value: Any) -> bool:
     """Also of other libraries' arrays, as far as they say what they hold."""
     if isinstance(value, Real):
         return not isinstance(value, bool | np.timedelta64)
     return getattr(value, "shape", None) == () and bool(re.fullmatch(r"(\w+\.)?(u?int|b?float)\w+", str(value.dtype)))
 
 
-def number(name, value, *, below=None, expected="a number", whose=""):
-    """A finite number that is not negative, as a float; smaller than `below` where that is given."""
-    value = _real(name, value, expected, whose)
-    if not (math.isfinite(value) and value >= 0 and (below is None or value < below)):
-        allowed = "finite and not negative" if below is None else f"in [0, {below})"
-        raise ValueError(f"{name}: {value!r} was given{whose}; it must be {allowed}")
-    return value
+def number(
+    name: str,
+    value: object,
+    *,
+    smallest: float = 0.0,
+    below: float | None = None,
+    expected: str = "a number",
+    whose: str = "",
+) -> float:
+    """A finite number from `smallest`, as a float; smaller than `below` where that is given."""
+    x = _real(name, value, expected, whose)
+    if not (math.isfinite(x) and x >= smallest and (below is None or x < below)):
+        allowed = "finite" if smallest == -math.inf else "finite and not negative"
+        if below is not None:
+            allowed = f"in [{smallest:g}, {below})"
+        raise ValueError(f"{name}: {x!r} was given{whose}; it must be {allowed}")
+    return x
 
 
-def fraction(name, value):
+def any_number(name: str, value: object) -> float:
+    """A finite number."""
+    return number(name, value, smallest=-math.inf)
+
+
+def fraction(name: str, value: object) -> float:
     """A number in [0, 1), such as the decay of a moving average."""
     return number(name, value, below=1)
 
 
-def rate(name, value):
+def rate(name: str, value: object) -> float | Callable[[int], float]:
     """A learning rate: a number, or a function of the number of updates before."""
     if callable(value):
         return value
@@ -57,15 +81,15 @@ def rate(name, value):
 _SMALLEST = 2.0**-126
 
 
-def bound(name, value):
-    """What something must not exceed: a positive number; infinity changes nothing."""
-    value = _real(name, value, "a number or None")
-    if not value >= _SMALLEST:
-        raise ValueError(f"{name}: {value!r} was given; it must be positive, from 2**-126")
-    return value
+def bound(name: str, value: object) -> float:
+    """What something must not exceed: a positive number, or infinity where there is no limit."""
+    x = _real(name, value, "a number or None")
+    if not x >= _SMALLEST:
+        raise ValueError(f"{name}: {x!r} was given; it must be positive, from 2**-126")
+    return x
 
 
-def scale(name, value):
+def scale(name: str, value: object) -> float:
     """A positive factor."""
     factor = _real(name, value)
     if not _SMALLEST <= factor <= 1 / _SMALLEST:
@@ -73,43 +97,39 @@ def scale(name, value):
     return factor
 
 
-def count(name, value):
-    """An integer from 1."""
+def integer(name: str, value: object) -> int:
+    """An integer, as an int."""
     if not isinstance(value, Integral) or isinstance(value, bool):
         raise TypeError(f"{name}: expected an integer, found {value!r}")
-    if not 1 <= value < 2**31:
-        raise ValueError(f"{name}: {value} was given; it must be from 1 to 2**31 - 1")
     return int(value)
 
 
-def optional(check):
-    """What passes a check, or None."""
-    return lambda name, value: None if value is None else check(name, value)
+def count(name: str, value: object) -> int:
+    """An integer from 1."""
+    n = integer(name, value)
+    if not 1 <= n < 2**31:
+        raise ValueError(f"{name}: {n} was given; it must be from 1 to 2**31 - 1")
+    return n
 
 
-def betas(length):
-    """So many decays of moving averages."""
-    expected = "a pair of numbers" if length == 2 else f"{length} numbers"
-
-    def check(name, value):
-        if not isinstance(value, list | tuple) or len(value) != length:
-            raise TypeError(f"{name}: expected {expected}, found {value!r}")
-        return tuple(fraction(f"{name}[{index}]", beta) for index, beta in enumerate(value))
-
-    return check
-
-
-def flag(name, value):
+def flag(name: str, value: object) -> bool:
     """True or False."""
     if not isinstance(value, bool | np.bool_):
         raise TypeError(f"{name}: expected True or False, found {value!r}")
     return bool(value)
 
 
-def choice(*allowed):
+def text(name: str, value: object) -> str:
+    """A string."""
+    if not isinstance(value, str):
+        raise TypeError(f"{name}: expected a string, found {value!r}")
+    return value
+
+
+def choice(*allowed: object) -> Check:
     """One of a few words."""
 
-    def check(name, value):
+    def check(name: str, value: object) -> object:
         if not isinstance(value, str):
             raise TypeError(f"{name}: expected one of {', '.join(map(repr, allowed))}, found {value!r}")
         if value not in allowed:
@@ -119,15 +139,62 @@ def choice(*allowed):
     return check
 
 
+def each(checks: list[Check]) -> Check:
+    """So many values, each with a check of its own."""
+    expected = "a pair of numbers" if len(checks) == 2 else f"{len(checks)} numbers"
+
+    def check(name: str, value: Any) -> tuple[Any, ...]:
+        if not isinstance(value, list | tuple) or len(value) != len(checks):  # pyright: ignore[reportUnknownArgumentType]
+            raise TypeError(f"{name}: expected {expected}, found {value!r}")
+        return tuple(one(f"{name}[{i}]", x) for i, (one, x) in enumerate(zip(checks, value, strict=True)))
+
+    return check
+
+
+def optional(check: Check) -> Check:
+    """What passes a check, or None."""
+    return lambda name, value: None if value is None else check(name, value)
+
+
+# Annotations of options, with their checks. To type checkers they are plain numbers.
+NonNegative = Annotated[float, number]
+Fraction = Annotated[float, fraction]
+Bound = Annotated[float, bound]
+Scale = Annotated[float, scale]
+Count = Annotated[int, count]
+LearningRate = Annotated[float | Callable[[int], float], rate]
+
+_CHECKS: dict[object, Check] = {float: any_number, int: integer, bool: flag, str: text}
+
+
+def check_of(annotation: Any) -> Check:
+    """The check that an annotation says; raises TypeError where it says none."""
+    origin, arguments = get_origin(annotation), get_args(annotation)
+    if annotation in _CHECKS:
+        return _CHECKS[annotation]
+    if origin is Annotated and callable(arguments[1]):
+        return arguments[1]
+    if origin is Literal:
+        return choice(*arguments)
+    if origin is tuple and Ellipsis not in arguments:
+        return each([check_of(one) for one in arguments])
+    if origin in (Union, UnionType) and len(arguments) == 2 and NoneType in arguments:
+        return optional(check_of(arguments[arguments[0] is NoneType]))
+    raise TypeError(
+        f"the annotation {annotation!r} says no check; options are float, int, bool, str, Literal, a tuple of these, "
+        f"one of these or None, or Annotated[type, check] with a check(name, value) that returns the value"
+    )
+
+
 # Options as formulas take them.
 
 
-def each_beta(o):
-    """The decays, each by its own name."""
+def each_beta(o: Mapping[str, Any]) -> dict[str, Any]:
+    """The option ``betas`` as ``beta1``, ``beta2`` and so on."""
     return {f"beta{index}": beta for index, beta in enumerate(o["betas"], start=1)}
 
 
-def placed_eps(o):
+def placed_eps(o: Mapping[str, Any]) -> dict[str, Any]:
     """eps as what is added inside the root and what outside: 0 is exact in either place."""
     inside = o["eps_placement"] == "inside"
     return {"eps_root": o["eps"] if inside else 0.0, "eps": 0.0 if inside else o["eps"]}

@@ -8,7 +8,7 @@ import pytest
 from helpers import python
 
 import fastopt
-from fastopt import backend as backends
+from fastopt.engines import choice as backends
 
 
 def test_backends_are_listed_best_first():

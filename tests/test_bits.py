@@ -26,7 +26,7 @@ def pair(name, parameters, backend):
 
 
 def test_chunk_is_the_engines(compiled):
-    from fastopt._core import engine
+    from fastopt.engines.compiled import engine
 
     assert engine.CHUNK == CHUNK
 

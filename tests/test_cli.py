@@ -28,7 +28,7 @@ def test_bench(backend):
 
 
 def test_bench_refuses_a_backend_that_is_not_there(monkeypatch):
-    monkeypatch.setattr("fastopt.backend._available", lambda: ("numpy",))
+    monkeypatch.setattr("fastopt.engines.choice._available", lambda: ("numpy",))
     done = invoke("bench", "--backend", "avx2")
     assert done.exit_code == 1
     assert "'avx2' is not available here" in done.output

@@ -10,11 +10,11 @@ from helpers import assert_same_bits, awkward, python
 
 import fastopt
 from fastopt import optimizer
-from fastopt.backend import COMPILED, Backend
+from fastopt.engines.choice import COMPILED, Backend
 from fastopt.formula import CHUNK, signature
-from fastopt.translator.__main__ import PXI
-from fastopt.translator.reader import translate
-from fastopt.translator.writer import write
+from fastopt.engines.translator.__main__ import PXI
+from fastopt.engines.translator.reader import translate
+from fastopt.engines.translator.writer import write
 
 pytestmark = pytest.mark.skipif(not COMPILED, reason="there is no compiled engine to run them")
 
@@ -56,7 +56,7 @@ def kernels(tmp_path_factory):
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 @pytest.mark.parametrize(("one", "inputs"), SHAPES)
 def test_same_bits(one, inputs, dtype, kernels, monkeypatch):
-    from fastopt._core.engine import Engine
+    from fastopt.engines.compiled.engine import Engine
 
     names = signature(one)
     options = {name: x for name, x in inputs.items() if name not in ("lr", "t")}

@@ -10,12 +10,12 @@ from cases import CASES
 
 import fastopt
 from fastopt import formula, yardsticks
-from fastopt.backend import get_backend
+from fastopt.engines.choice import get_backend
 from fastopt.formula import key_of
 from fastopt.rules import VARIANTS
-from fastopt.translator import __main__ as translator
-from fastopt.translator.parts import Loop
-from fastopt.translator.reader import LIMITS, translate
+from fastopt.engines.translator import __main__ as translator
+from fastopt.engines.translator.parts import Loop
+from fastopt.engines.translator.reader import LIMITS, translate
 
 PUBLIC = [getattr(fastopt, name) for name in fastopt.__all__]
 RULES = [one for one in PUBLIC if inspect.isclass(one) and one.__base__ is not object]
@@ -49,7 +49,7 @@ def test_example_of_the_package():
 
 
 def test_loops_are_fresh():
-    """What is compiled was made of the formulas as they are: if not, run python -m fastopt.translator."""
+    """What is compiled was made of the formulas as they are: if not, run python -m fastopt.engines.translator."""
     assert translator.PXI.read_text(encoding="utf-8") == translator.made()
 
 
@@ -64,7 +64,7 @@ def test_every_formula_is_compiled(compiled):
 
 
 def test_limits_are_the_engines(compiled):
-    from fastopt._core import engine
+    from fastopt.engines.compiled import engine
 
     assert engine.LIMITS == LIMITS
 

@@ -124,7 +124,7 @@ def test_ill_scaled_gradients(backend):
 
 def test_gradient_check():
     """Central differences agree with the demo's gradients, and so with what the optimizers are given."""
-    from fastopt.network import loss_and_gradients, new_network
+    from fastopt.cli.network import loss_and_gradients, new_network
 
     rng = np.random.default_rng(0)
     weights = new_network((5, 4, 3), np.float64, rng)

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 import fastopt
 from fastopt import engine
-from fastopt.engine import CAN_FLUSH
+from fastopt.engines.numpy import CAN_FLUSH
 from fastopt.formula import CHUNK
 from fastopt.rules import VARIANTS
 from fastopt.stages import Stages
@@ -163,10 +163,10 @@ def test_same_bits_property(data, dtype):
 @pytest.mark.parametrize("name", ["Adam", "LAMB"])
 def test_off_is_exact(name, backend):
     """No stage, all of them off by name, and those that are on but change nothing."""
-    idle = {"clip_grad_norm": np.inf, "clip_grad_value": np.inf, "nonfinite": "raise", "loss_scale": 1.0}
+    acquire = {"clip_grad_norm": np.inf, "clip_grad_value": np.inf, "nonfinite": "raise", "loss_scale": 1.0}
     rule, options = VARIANTS[name]
     results = []
-    for stages in ({}, Stages()._asdict(), idle):
+    for stages in ({}, Stages()._asdict(), acquire):
         rng = np.random.default_rng(3)
         p = rng.normal(size=1000).astype(np.float32)
         opt = rule(p, **options, **stages, backend=backend)
@@ -360,7 +360,7 @@ def test_swap_averaged(backend):
     opt.step(np.ones(2))
     trained, averaged = p.copy(), opt.averaged[0].copy()
     snapshot = opt.state_dict()
-    with opt.swap_averaged():
+    with opt.swap_ema():
         assert_same_bits(p, averaged)
         assert_same_bits(opt.averaged[0], trained)
         for refused in (
@@ -371,13 +371,13 @@ def test_swap_averaged(backend):
             lambda: opt.add_param_group({"params": np.ones(1)}),
             lambda: opt.param_groups[0].update(lr=0.1),
             lambda: copy.deepcopy(opt),
-            lambda: opt.swap_averaged().__enter__(),
+            lambda: opt.swap_ema().__enter__(),
             lambda: setattr(opt, "loss_scale", 2.0),
         ):
             with pytest.raises(RuntimeError, match="while its averages are swapped in"):
                 refused()
     assert_same_bits(p, trained)
-    with pytest.raises(KeyError), opt.swap_averaged():
+    with pytest.raises(KeyError), opt.swap_ema():
         raise KeyError
     assert_same_bits(p, trained)
     assert_same_bits(opt.averaged[0], averaged)
@@ -391,7 +391,7 @@ def test_swap_large(threads, backend):
     opt = fastopt.SGD(arrays, lr=1.0, ema_decay=0.5, backend=backend)
     opt.step([np.ones((1000, 900), dtype=np.float32), np.ones(300_000)])
     trained, averaged = [p.copy() for p in arrays], [x.copy() for x in opt.averaged]
-    with fastopt.num_threads(threads), opt.swap_averaged():
+    with fastopt.num_threads(threads), opt.swap_ema():
         for p, x, before, swapped in zip(arrays, opt.averaged, trained, averaged, strict=True):
             assert_same_bits(p, swapped)
             assert_same_bits(x, before)
@@ -404,15 +404,15 @@ def test_swap_of_changed_parameters(backend):
     p = np.array([1.0, 2.0])
     opt = fastopt.SGD({"p": p}, lr=1.0, ema_decay=0.5, backend=backend)
     opt.step({"p": np.ones(2)})
-    with opt.swap_averaged():
+    with opt.swap_ema():
         p.flags.writeable = False
     assert_same_bits(p, np.array([0.0, 1.0]))
-    with pytest.raises(ValueError, match="parameter 'p': the array is read-only"), opt.swap_averaged():
+    with pytest.raises(ValueError, match="parameter 'p': the array is read-only"), opt.swap_ema():
         pass
     p.flags.writeable = True
-    with pytest.raises(ValueError, match="parameter 'p': its shape was"), opt.swap_averaged():
+    with pytest.raises(ValueError, match="parameter 'p': its shape was"), opt.swap_ema():
         p.resize((2, 1), refcheck=False)
-    with pytest.raises(ValueError, match="parameter 'p': its shape was"), opt.swap_averaged():
+    with pytest.raises(ValueError, match="parameter 'p': its shape was"), opt.swap_ema():
         pass
 
 
@@ -424,7 +424,7 @@ def test_interrupted_swap(compiled):
     opt.step(np.ones_like(p))
 
     def swap():
-        with opt.swap_averaged():
+        with opt.swap_ema():
             pass
 
     interrupts = 0
@@ -440,7 +440,7 @@ def test_without_averages(backend):
     opt = fastopt.SGD(np.ones(2), backend=backend)
     with pytest.raises(AttributeError, match="make the optimizer with ema_decay"):
         opt.averaged  # noqa: B018
-    with pytest.raises(AttributeError, match="make the optimizer with ema_decay"), opt.swap_averaged():
+    with pytest.raises(AttributeError, match="make the optimizer with ema_decay"), opt.swap_ema():
         pass
 
 
@@ -516,7 +516,7 @@ def test_accumulate(backend):
     for k in range(8):
         opt.step(np.array([k, 4.0]))
         assert opt.state[0]["step"] == (k + 1) // 4
-        assert opt.state[0]["gathered"] == (k + 1) % 4
+        assert opt.state[0]["accumulated"] == (k + 1) % 4
     np.testing.assert_array_equal(p, [-1.5 - 5.5, -8.0])
     assert asked == [0, 1]
 
@@ -701,8 +701,8 @@ def test_resumed_equals_uninterrupted(copied, backend):
         (lambda d: d["stages"].update(calls=-1), ValueError, r"\['calls'\]: -1 was given"),
         (lambda d: d["stages"].update(skipped_steps=1.0), TypeError, r"\['skipped_steps'\]: expected an int"),
         (lambda d: d["stages"].update(loss_scale=-1), ValueError, "loss_scale: -1"),
-        (lambda d: d["stages"].update(calls=0), ValueError, "'gathered': there were only 0 calls for 1"),
-        (lambda d: d["state"][0].update(gathered=None), TypeError, "'gathered': expected an int"),
+        (lambda d: d["stages"].update(calls=0), ValueError, "'accumulated': there were only 0 calls for 1"),
+        (lambda d: d["state"][0].update(accumulated=None), TypeError, "'accumulated': expected an int"),
         (lambda d: d.update(stages=None), TypeError, r"state_dict\['stages'\]: expected a dict"),
     ],
 )

@@ -34,7 +34,7 @@ class Gate:
     [
         lambda opt: opt.step([np.ones(2)]),
         lambda opt: opt.bind([np.ones(2)]),
-        lambda opt: opt.swap_averaged().__enter__(),
+        lambda opt: opt.swap_ema().__enter__(),
         lambda opt: setattr(opt, "loss_scale", 2.0),
         lambda opt: opt.param_groups[0].update(lr=0.1),
         lambda opt: opt.add_param_group({"params": np.ones(2)}),

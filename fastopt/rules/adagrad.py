@@ -1,8 +1,12 @@
 """Rules that divide by the root of a sum or of an average of squares."""
 
-from fastopt import options
+from collections.abc import Mapping
+from dataclasses import KW_ONLY
+from typing import Any, Literal
+
 from fastopt.formula import larger, sqrt
-from fastopt.optimizer import Optimizer, arguments
+from fastopt.optimizer import Optimizer
+from fastopt.options import Fraction, LearningRate, NonNegative, placed_eps
 
 
 def adagrad(d, sum, *, lr, t, lr_decay, eps_root, eps):
@@ -49,37 +53,19 @@ class Adagrad(Optimizer):
     """
 
     formula = adagrad
-    checks = {
-        "lr_decay": options.number,
-        "initial_accumulator_value": options.number,
-        "eps": options.number,
-        "eps_placement": options.choice("outside", "inside"),
-    }
+    inputs = staticmethod(placed_eps)
 
-    def __init__(
-        self,
-        params,
-        lr=1e-2,
-        lr_decay=0,
-        weight_decay=0,
-        initial_accumulator_value=0,
-        eps=1e-10,
-        *,
-        eps_placement="outside",
-        maximize=False,
-        decoupled_weight_decay=False,
-        backend=None,
-        **stages,
-    ):
-        super().__init__(**arguments(locals()))
+    lr: LearningRate = 1e-2
+    lr_decay: NonNegative = 0.0
+    weight_decay: NonNegative = 0.0
+    initial_accumulator_value: NonNegative = 0.0
+    eps: NonNegative = 1e-10
+    _: KW_ONLY
+    eps_placement: Literal["outside", "inside"] = "outside"
 
     @staticmethod
-    def initial(o):
+    def initial(o: Mapping[str, Any]) -> dict[str, Any]:
         return {"sum": o["initial_accumulator_value"]}
-
-    @staticmethod
-    def inputs(o):
-        return options.placed_eps(o)
 
 
 def adadelta(d, q, a, *, lr, rho, eps):
@@ -124,22 +110,11 @@ class Adadelta(Optimizer):
 
     formula = adadelta
     states = {"q": "square_avg", "a": "acc_delta"}
-    checks = {"rho": options.fraction, "eps": options.number}
 
-    def __init__(
-        self,
-        params,
-        lr=1.0,
-        rho=0.9,
-        eps=1e-6,
-        weight_decay=0,
-        *,
-        maximize=False,
-        decoupled_weight_decay=False,
-        backend=None,
-        **stages,
-    ):
-        super().__init__(**arguments(locals()))
+    lr: LearningRate = 1.0
+    rho: Fraction = 0.9
+    eps: NonNegative = 1e-6
+    weight_decay: NonNegative = 0.0
 
 
 def rmsprop(d, q, a, b, *, lr, alpha, mu, eps_root, eps, centered: bool, momentum: bool, velocity: bool):
@@ -212,41 +187,23 @@ class RMSprop(Optimizer):
 
     formula = rmsprop
     states = {"q": "square_avg", "a": "grad_avg", "b": "momentum_buffer"}
-    checks = {
-        "alpha": options.fraction,
-        "eps": options.number,
-        "momentum": options.number,
-        "centered": options.flag,
-        "initial_accumulator_value": options.number,
-        "eps_placement": options.choice("outside", "inside"),
-        "momentum_form": options.choice("torch", "velocity"),
-    }
 
-    def __init__(
-        self,
-        params,
-        lr=1e-2,
-        alpha=0.99,
-        eps=1e-8,
-        weight_decay=0,
-        momentum=0,
-        centered=False,
-        *,
-        eps_placement="outside",
-        momentum_form="torch",
-        initial_accumulator_value=0,
-        maximize=False,
-        decoupled_weight_decay=False,
-        backend=None,
-        **stages,
-    ):
-        super().__init__(**arguments(locals()))
+    lr: LearningRate = 1e-2
+    alpha: Fraction = 0.99
+    eps: NonNegative = 1e-8
+    weight_decay: NonNegative = 0.0
+    momentum: NonNegative = 0.0
+    centered: bool = False
+    _: KW_ONLY
+    eps_placement: Literal["outside", "inside"] = "outside"
+    momentum_form: Literal["torch", "velocity"] = "torch"
+    initial_accumulator_value: NonNegative = 0.0
 
     @staticmethod
-    def initial(o):
+    def initial(o: Mapping[str, Any]) -> dict[str, Any]:
         return {"square_avg": o["initial_accumulator_value"]}
 
     @staticmethod
-    def inputs(o):
+    def inputs(o: Mapping[str, Any]) -> dict[str, Any]:
         mu = o["momentum"]
-        return {"mu": mu, "momentum": mu != 0, "velocity": o["momentum_form"] == "velocity", **options.placed_eps(o)}
+        return {"mu": mu, "momentum": mu != 0, "velocity": o["momentum_form"] == "velocity", **placed_eps(o)}

@@ -1,8 +1,12 @@
 """Adam and its variants."""
 
-from fastopt import options
+from collections.abc import Mapping
+from dataclasses import KW_ONLY
+from typing import Any, Literal
+
 from fastopt.formula import larger, power, sqrt
-from fastopt.optimizer import Optimizer, arguments
+from fastopt.optimizer import Optimizer
+from fastopt.options import Fraction, LearningRate, NonNegative, each_beta, placed_eps
 
 
 def adam(d, m, v, h, *, lr, t, beta1, beta2, eps_root, eps, bias_correction, uncorrected, amsgrad: bool):
@@ -65,36 +69,20 @@ class Adam(Optimizer):
 
     formula = adam
     states = {"m": "exp_avg", "v": "exp_avg_sq", "h": "max_exp_avg_sq"}
-    checks = {
-        "betas": options.betas(2),
-        "eps": options.number,
-        "amsgrad": options.flag,
-        "bias_correction": options.flag,
-        "eps_placement": options.choice("outside", "uncorrected", "inside"),
-    }
 
-    def __init__(
-        self,
-        params,
-        lr=1e-3,
-        betas=(0.9, 0.999),
-        eps=1e-8,
-        weight_decay=0,
-        amsgrad=False,
-        *,
-        bias_correction=True,
-        eps_placement="outside",
-        maximize=False,
-        decoupled_weight_decay=False,
-        backend=None,
-        **stages,
-    ):
-        super().__init__(**arguments(locals()))
+    lr: LearningRate = 1e-3
+    betas: tuple[Fraction, Fraction] = (0.9, 0.999)
+    eps: NonNegative = 1e-8
+    weight_decay: NonNegative = 0.0
+    amsgrad: bool = False
+    _: KW_ONLY
+    bias_correction: bool = True
+    eps_placement: Literal["outside", "uncorrected", "inside"] = "outside"
 
     @staticmethod
-    def inputs(o):
+    def inputs(o: Mapping[str, Any]) -> dict[str, Any]:
         uncorrected = o["eps_placement"] == "uncorrected"
-        return {**options.each_beta(o), **options.placed_eps(o), "uncorrected": uncorrected}
+        return {**each_beta(o), **placed_eps(o), "uncorrected": uncorrected}
 
 
 class AdamW(Adam):
@@ -132,20 +120,6 @@ class AdamW(Adam):
     .. [1] I. Loshchilov, F. Hutter, "Decoupled weight decay regularization", ICLR 2019, arXiv:1711.05101.
     """
 
-    def __init__(
-        self,
-        params,
-        lr=1e-3,
-        betas=(0.9, 0.999),
-        eps=1e-8,
-        weight_decay=1e-2,
-        amsgrad=False,
-        *,
-        bias_correction=True,
-        eps_placement="outside",
-        maximize=False,
-        decoupled_weight_decay=True,
-        backend=None,
-        **stages,
-    ):
-        super().__init__(**arguments(locals()))
+    weight_decay: NonNegative = 1e-2
+    _: KW_ONLY
+    decoupled_weight_decay: bool = True

@@ -1,8 +1,10 @@
 """Adan."""
 
-from fastopt import options
+from dataclasses import KW_ONLY
+
 from fastopt.formula import power, sqrt
-from fastopt.optimizer import Optimizer, arguments
+from fastopt.optimizer import Optimizer
+from fastopt.options import Fraction, LearningRate, NonNegative, each_beta
 
 
 def adan(d, m, v, q, before, *, lr, t, beta1, beta2, beta3, eps):
@@ -59,20 +61,11 @@ class Adan(Optimizer):
 
     formula = adan
     states = {"m": "exp_avg", "v": "exp_avg_diff", "q": "exp_avg_sq", "before": "previous_grad"}
-    checks = {"betas": options.betas(3), "eps": options.number}
-    inputs = staticmethod(options.each_beta)
+    inputs = staticmethod(each_beta)
 
-    def __init__(
-        self,
-        params,
-        lr=1e-3,
-        *,
-        betas=(0.98, 0.92, 0.99),
-        eps=1e-8,
-        weight_decay=0,
-        maximize=False,
-        decoupled_weight_decay=True,
-        backend=None,
-        **stages,
-    ):
-        super().__init__(**arguments(locals()))
+    lr: LearningRate = 1e-3
+    _: KW_ONLY
+    betas: tuple[Fraction, Fraction, Fraction] = (0.98, 0.92, 0.99)
+    eps: NonNegative = 1e-8
+    weight_decay: NonNegative = 0.0
+    decoupled_weight_decay: bool = True

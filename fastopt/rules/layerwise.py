@@ -1,8 +1,10 @@
 """Rules for large batches, whose steps are scaled to the norm of each parameter array."""
 
-from fastopt import options
+from dataclasses import KW_ONLY
+
 from fastopt.formula import norm, power, sqrt
-from fastopt.optimizer import Optimizer, arguments
+from fastopt.optimizer import Optimizer
+from fastopt.options import Fraction, LearningRate, NonNegative, each_beta
 
 
 def lamb(d, p, m, v, *, lr, t, beta1, beta2, eps, weight_decay, bias_correction):
@@ -58,25 +60,15 @@ class LAMB(Optimizer):
 
     formula = lamb
     states = {"m": "exp_avg", "v": "exp_avg_sq"}
-    checks = {"betas": options.betas(2), "eps": options.number, "bias_correction": options.flag}
+    inputs = staticmethod(each_beta)
 
-    def __init__(
-        self,
-        params,
-        lr=1e-3,
-        *,
-        betas=(0.9, 0.999),
-        eps=1e-6,
-        weight_decay=0,
-        bias_correction=True,
-        maximize=False,
-        decoupled_weight_decay=True,
-        backend=None,
-        **stages,
-    ):
-        super().__init__(**arguments(locals()))
-
-    inputs = staticmethod(options.each_beta)
+    lr: LearningRate = 1e-3
+    _: KW_ONLY
+    betas: tuple[Fraction, Fraction] = (0.9, 0.999)
+    eps: NonNegative = 1e-6
+    weight_decay: NonNegative = 0.0
+    bias_correction: bool = True
+    decoupled_weight_decay: bool = True
 
 
 def lars(d, p, b, *, lr, momentum, trust_coefficient):
@@ -122,19 +114,9 @@ class LARS(Optimizer):
 
     formula = lars
     states = {"b": "momentum_buffer"}
-    checks = {"momentum": options.number, "trust_coefficient": options.number}
 
-    def __init__(
-        self,
-        params,
-        lr=1.0,
-        *,
-        momentum=0.9,
-        weight_decay=0,
-        trust_coefficient=1e-3,
-        maximize=False,
-        decoupled_weight_decay=False,
-        backend=None,
-        **stages,
-    ):
-        super().__init__(**arguments(locals()))
+    lr: LearningRate = 1.0
+    _: KW_ONLY
+    momentum: NonNegative = 0.9
+    weight_decay: NonNegative = 0.0
+    trust_coefficient: NonNegative = 1e-3

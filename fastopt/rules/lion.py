@@ -1,8 +1,10 @@
 """Lion."""
 
-from fastopt import options
+from dataclasses import KW_ONLY
+
 from fastopt.formula import sign
-from fastopt.optimizer import Optimizer, arguments
+from fastopt.optimizer import Optimizer
+from fastopt.options import Fraction, LearningRate, NonNegative, each_beta
 
 
 def lion(d, m, *, lr, beta1, beta2):
@@ -43,19 +45,10 @@ class Lion(Optimizer):
 
     formula = lion
     states = {"m": "exp_avg"}
-    checks = {"betas": options.betas(2)}
-    inputs = staticmethod(options.each_beta)
+    inputs = staticmethod(each_beta)
 
-    def __init__(
-        self,
-        params,
-        lr=1e-4,
-        *,
-        betas=(0.9, 0.99),
-        weight_decay=0,
-        maximize=False,
-        decoupled_weight_decay=True,
-        backend=None,
-        **stages,
-    ):
-        super().__init__(**arguments(locals()))
+    lr: LearningRate = 1e-4
+    _: KW_ONLY
+    betas: tuple[Fraction, Fraction] = (0.9, 0.99)
+    weight_decay: NonNegative = 0.0
+    decoupled_weight_decay: bool = True

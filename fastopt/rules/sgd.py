@@ -1,7 +1,11 @@
 """Gradient descent, with and without momentum."""
 
-from fastopt import options
-from fastopt.optimizer import Optimizer, arguments
+from collections.abc import Mapping
+from dataclasses import KW_ONLY
+from typing import Any, Literal
+
+from fastopt.optimizer import Optimizer
+from fastopt.options import LearningRate, NonNegative
 
 
 def sgd(d, b, *, lr, t, mu, dampening, momentum: bool, nesterov: bool, velocity: bool, ema: bool):
@@ -70,32 +74,17 @@ class SGD(Optimizer):
 
     formula = sgd
     states = {"b": "momentum_buffer"}
-    checks = {
-        "momentum": options.number,
-        "dampening": options.number,
-        "nesterov": options.flag,
-        "momentum_form": options.choice("torch", "velocity", "ema"),
-    }
 
-    def __init__(
-        self,
-        params,
-        lr=1e-3,
-        momentum=0,
-        dampening=0,
-        weight_decay=0,
-        nesterov=False,
-        *,
-        momentum_form="torch",
-        maximize=False,
-        decoupled_weight_decay=False,
-        backend=None,
-        **stages,
-    ):
-        super().__init__(**arguments(locals()))
+    lr: LearningRate = 1e-3
+    momentum: NonNegative = 0.0
+    dampening: NonNegative = 0.0
+    weight_decay: NonNegative = 0.0
+    nesterov: bool = False
+    _: KW_ONLY
+    momentum_form: Literal["torch", "velocity", "ema"] = "torch"
 
     @staticmethod
-    def check(o):
+    def check(o: Mapping[str, Any]) -> None:
         if o["nesterov"]:
             if o["momentum"] == 0:
                 raise ValueError("nesterov: it needs momentum, which is 0")
@@ -109,7 +98,7 @@ class SGD(Optimizer):
             raise ValueError(f"momentum: momentum_form 'ema' needs it in [0, 1), found {o['momentum']!r}")
 
     @staticmethod
-    def inputs(o):
+    def inputs(o: Mapping[str, Any]) -> dict[str, Any]:
         return {
             "mu": o["momentum"],
             "momentum": o["momentum"] != 0,

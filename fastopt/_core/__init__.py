@@ -1,1 +1,0 @@
-"""The compiled part: only fastopt.backend imports it."""

@@ -1,0 +1,1 @@
+"""Parameters and gradients as arrays: which are accepted, where they lie, and the forms they come in."""

@@ -1,0 +1,63 @@
+"""Where arrays lie among each other: parameters, state and gradients may not overlap."""
+
+from bisect import bisect_left
+from itertools import pairwise
+
+import numpy as np
+
+from fastopt.arrays.layout import start_of
+
+try:
+    from numpy.lib.array_utils import byte_bounds
+except ImportError:  # NumPy 1.26
+    from numpy import byte_bounds
+
+
+class AddressMap:
+    """Where the parameters and their state lie, in order of address. None of them may overlap.
+
+    Attributes
+    ----------
+    starts, ends : list of int
+        The first address of each, and the first one behind it.
+    """
+
+    def __init__(self, parameters):
+        blocks = []
+        for parameter in parameters:
+            blocks.append((parameter.label, parameter.flat))
+            for name, block in parameter.state_flats.items():
+                blocks.append((f"the state {name!r} of {parameter.label}", block))
+        blocks = sorted(((start_of(block), label, block) for label, block in blocks if block.size), key=lambda x: x[0])
+        self._labels = [label for _, label, _ in blocks]
+        self._blocks = [block for _, _, block in blocks]
+        self.starts = [start for start, _, _ in blocks]
+        self.ends = [start + block.nbytes for start, _, block in blocks]
+        for i, j in pairwise(range(len(blocks))):
+            if self.starts[j] < self.ends[i]:
+                raise ValueError(f"{self._labels[j]}: it shares memory with {self._labels[i]}; copy one of them")
+
+    def shared_with(self, array):
+        """The label of what shares memory with an array, or None."""
+        low, high = byte_bounds(array)
+        i = bisect_left(self.starts, high) - 1
+        while i >= 0 and self.ends[i] > low:
+            if np.shares_memory(array, self._blocks[i]):
+                return self._labels[i]
+            i -= 1
+        return None
+
+
+def check_disjoint(parameters, gradients):
+    """Raise if two gradients share memory: then one cannot be zeroed before the other is used."""
+    given = [(p.label, np.asarray(g)) for p, g in zip(parameters, gradients, strict=True) if g is not None]
+    given = sorted(((byte_bounds(g), label, g) for label, g in given if g.size), key=lambda one: one[0])
+    latest = []  # those that may reach further
+    for (start, end), label, g in given:
+        latest = [one for one in latest if one[0] > start]
+        for _, other, h in latest:
+            if np.shares_memory(g, h):
+                raise ValueError(
+                    f"gradient of {label}: it shares memory with that of {other}, so zero_grads cannot zero it; copy it"
+                )
+        latest.append((end, label, g))

@@ -1,0 +1,115 @@
+"""The forms in which parameters and gradients come, brought into one."""
+
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fastopt.arrays.parameter import Parameter
+from fastopt.options import did_you_mean
+
+Array: TypeAlias = NDArray[Any]
+Params: TypeAlias = (
+    Array | Iterable[Array] | Mapping[str, Array] | Iterable[tuple[str, Array]] | Iterable[Mapping[str, Any]]
+)
+Gradients: TypeAlias = Array | Iterable[Array | None] | Mapping[str, Array | None]
+
+
+def group_dicts(params):
+    """``params``, in any of its forms, as group dicts: ``"params"`` a list of arrays, ``"param_names"`` or None.
+
+    A group's other entries are left as they are.
+    """
+    if not isinstance(params, np.ndarray | Mapping):
+        params = as_list("params", params)
+        if params and all(isinstance(item, Mapping) for item in params):
+            return [group_dict(item) for item in params]
+    return [group_dict({"params": params})]
+
+
+def group_dict(group):
+    """One group dict in that form; see `group_dicts`."""
+    if not isinstance(group, Mapping):
+        raise TypeError(f"group: expected a dict with 'params' in it, found {type(group).__name__}")
+    if "params" not in group:
+        raise ValueError("group: it has no 'params'")
+    params, names = group["params"], group.get("param_names")
+    if isinstance(params, np.ndarray):
+        params = [params]
+    elif isinstance(params, Mapping):
+        params = list(params.items())
+    else:
+        params = as_list("params", params)
+    named = params and all(isinstance(item, tuple) and len(item) == 2 for item in params)
+    if named and names is not None:
+        raise ValueError("param_names: the params have names of their own already")
+    if named:
+        names, params = [name for name, _ in params], [array for _, array in params]
+    elif names is not None:
+        # Names beside the arrays, as in PyTorch's groups and in our own.
+        names = as_list("param_names", names)
+        if len(names) != len(params):
+            raise ValueError(f"param_names: {len(names)} names were given for {len(params)} parameters")
+    for name in names or ():
+        if not isinstance(name, str):
+            raise TypeError(f"params: expected names that are strings, found {type(name).__name__}")
+    return {**group, "params": params, "param_names": names}
+
+
+_FORMS = {
+    "params": "an array, a sequence of arrays, a mapping of names to arrays, (name, array) pairs or group dicts",
+    "param_names": "a sequence of names",
+    "grads": "an array, a sequence of arrays or a mapping of names to arrays",
+}
+
+
+def as_list(what, items):
+    """The items of a sequence or another iterable in a certain order, as a list."""
+    if not isinstance(items, Iterable) or isinstance(items, str | bytes | set | frozenset):
+        raise TypeError(f"{what}: expected {_FORMS[what]}, found {type(items).__name__}")
+    return list(items)
+
+
+def ordered(grads, parameters):
+    """The gradients as a list in the order of the parameters, from any of the forms that ``step`` takes."""
+    count = len(parameters)
+    if isinstance(grads, np.ndarray):
+        if count != 1:
+            raise ValueError(f"grads: one array was given for {count} parameters; pass a sequence or a mapping")
+        return [grads]
+    if isinstance(grads, Mapping):
+        return _by_name(grads, parameters)
+    grads = as_list("grads", grads)
+    if len(grads) != count:
+        raise ValueError(
+            f"grads: {len(grads)} gradients were given for {count} parameters; "
+            f"pass one for each, None for those to skip"
+        )
+    return grads
+
+
+def _by_name(grads, parameters):
+    names = dict.fromkeys(parameter.name for parameter in parameters)
+    if None in names:
+        raise TypeError("grads: the parameters have no names, so their gradients come as a sequence, not as a mapping")
+    for name in grads:
+        if name not in names:
+            raise ValueError(f"grads: there is no parameter {name!r}{did_you_mean(name, names)}")
+    for name in names:
+        if name not in grads:
+            raise ValueError(f"grads: no gradient for parameter {name!r}; give None to skip it")
+    return [grads[name] for name in names]
+
+
+def check_names(parameters: Sequence[Parameter]) -> None:
+    counts = Counter(parameter.name for parameter in parameters)
+    unnamed = counts.pop(None, 0)
+    if unnamed and counts:
+        raise ValueError(
+            "params: some groups have names and some have not; name all, as in {'params': {'W': W}}, or none"
+        )
+    for name, count in counts.items():
+        if count > 1:
+            raise ValueError(f"params: the name {name!r} is given to {count} parameters")

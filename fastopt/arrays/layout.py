@@ -1,0 +1,63 @@
+"""How an array lies in memory: the checks of one array, and the room that state arrays get."""
+
+import numpy as np
+
+_LINE = 64  # bytes of a cache line
+_PAGE = 4096
+# Each state array of a parameter starts this many bytes further in its page than the array before. Were they all to
+# start at the same place in a page, their loads and stores would get in each other's way: on a Zen 4 processor that
+# cost AVX-512 up to a fifth of its speed. Arrays smaller than half a page are not worth the room.
+_STAGGER = 13 * _LINE
+
+
+def plain(label, array):
+    """An array without the class that a subclass puts around it, whose attributes need not be true."""
+    if isinstance(array, np.ma.MaskedArray):
+        raise TypeError(f"{label}: a masked array's mask would be lost; pass its data or fill it")
+    if not isinstance(array, np.ndarray):
+        raise TypeError(
+            f"{label}: expected a NumPy array, found {type(array).__name__}; convert it, as with np.asarray"
+        )
+    return np.asarray(array)
+
+
+def check_writeable(label, array):
+    if not array.flags.writeable:
+        raise ValueError(f"{label}: the array is read-only; pass a writeable one")
+
+
+def check_aligned(label, array):
+    if not array.flags.aligned:
+        raise ValueError(f"{label}: the array is not aligned in memory; copy it")
+
+
+def dtype_name(dtype):
+    return f"{dtype.name}" if dtype.isnative else f"byte-swapped {dtype.name}"
+
+
+def flat(array):
+    """A contiguous array's elements in the order of memory."""
+    return (array if array.flags.c_contiguous else array.T).reshape(-1)
+
+
+def start_of(array):
+    return array.__array_interface__["data"][0]
+
+
+def state_blocks(like, count):
+    """``count`` flat arrays of zeros like another, at the starts of cache lines, staggered over the page."""
+    size = -(-like.nbytes // _LINE) * _LINE
+    staggered = size >= _PAGE // 2
+    room = size + (_PAGE if staggered else 0)
+    # Through a memoryview, so that nobody who holds one of the arrays has an owner of the memory to resize.
+    block = np.frombuffer(memoryview(np.zeros(count * room + _LINE, dtype=np.uint8)), dtype=np.uint8)
+    first = position = start_of(block)
+    arrays = []
+    for i in range(count):
+        position = -(-position // _LINE) * _LINE
+        if staggered:
+            position += ((start_of(like) // _LINE * _LINE + (i + 1) * _STAGGER) - position) % _PAGE
+        begin = position - first
+        arrays.append(block[begin : begin + like.nbytes].view(like.dtype))
+        position += size
+    return arrays

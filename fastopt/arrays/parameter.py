@@ -1,0 +1,148 @@
+"""One parameter: the caller's array, what is accepted of it and of its gradient, and its state."""
+
+import numpy as np
+
+from fastopt.arrays.layout import check_aligned, check_writeable, dtype_name, flat, plain, start_of, state_blocks
+from fastopt.stages import COPY, GRAD_SUM
+
+
+class Parameter:
+    """One parameter: the caller's array, and the state that its rule and the stages keep for it.
+
+    Parameters
+    ----------
+    name : str or None
+    index : int
+        Its place among all parameters.
+    group : int
+        The index of its group.
+    array : ndarray
+        Updated in place; anything but a float32 or float64 array that can be is refused.
+    """
+
+    def __init__(self, name, index, group, array):
+        self.name = name
+        self.index = index
+        self.label = f"parameter {index if name is None else name!r}"
+        self.group = group
+        self.array = array
+        given = plain(self.label, array)
+        if not (given.dtype.char in "fd" and given.dtype.isnative):
+            raise TypeError(f"{self.label}: expected float32 or float64, found {dtype_name(given.dtype)}; convert it")
+        check_writeable(self.label, given)
+        check_aligned(self.label, given)
+        if not given.flags.forc:
+            raise ValueError(
+                f"{self.label}: the array is neither C- nor F-contiguous (strides {given.strides}); "
+                f"copy it, or pass the whole array that it is a part of"
+            )
+        # A view of the array as it is now: its shape, type and place may be changed behind our back.
+        self.view = given.view()
+        self.flat = flat(self.view)
+        self.state_flats = {}
+        # The numbers that its rule carries from update to update, in the order of their names.
+        self.carried_names, self.carried = (), np.zeros(0)
+        self.counts = None  # of all parameters' steps, and of the gradients in their sums; the optimizer's
+        self._scratch = None
+
+    def add_state(self, initial, carried):
+        """Make the state arrays, and the numbers that are carried, given their names and initial values."""
+        self.carried_names = tuple(carried)
+        self.carried = np.array(list(carried.values()), dtype=np.float64)
+        for (name, value), block in zip(initial.items(), state_blocks(self.flat, len(initial)), strict=True):
+            if value is COPY:
+                block[:] = self.flat
+            elif value:
+                with np.errstate(over="ignore"):
+                    block.fill(value)
+                if not np.isfinite(block).all():
+                    raise ValueError(f"{self.label}: its state {name!r} cannot start at {value!r} in {block.dtype}")
+            self.state_flats[name] = block
+
+    @property
+    def order(self):
+        """``"C"`` or ``"F"``: the order in which the elements lie in memory."""
+        return "C" if self.view.flags.c_contiguous else "F"
+
+    @property
+    def step(self):
+        return self.count("step")
+
+    @property
+    def count_names(self):
+        """The names of the counts in the state."""
+        return ("step", "accumulated") if GRAD_SUM in self.state_flats else ("step",)
+
+    @property
+    def state_names(self):
+        """The names of all that is in the state: counts, numbers that are carried, arrays."""
+        return (*self.count_names, *self.carried_names, *self.state_flats)
+
+    def count(self, name):
+        """One of the counts."""
+        return int(self.counts[self.count_names.index(name), self.index])
+
+    def state(self, name):
+        """A state array in the parameter's shape: a new view each time, because a view's shape can be changed."""
+        return self.state_flats[name].reshape(self.view.shape, order=self.order)
+
+    def checked_state(self, label, array):
+        """A copy of what is to become a state array, flat in the parameter's order; or raise if it does not fit."""
+        array = plain(label, array)
+        if array.dtype != self.view.dtype:
+            raise TypeError(f"{label}: expected {dtype_name(self.view.dtype)}, found {dtype_name(array.dtype)}")
+        if array.shape != self.view.shape:
+            raise ValueError(f"{label}: expected shape {self.view.shape}, found {array.shape}")
+        return flat(np.array(array, order=self.order))
+
+    def saved_state(self):
+        """Copies of counts, carried numbers and flat state arrays."""
+        counts = self.counts[: len(self.count_names), self.index].tolist()
+        return counts, self.carried.tolist(), [block.copy() for block in self.state_flats.values()]
+
+    def set_state(self, counts, carried, flats):
+        """Take over what has been checked, or was saved."""
+        self.counts[: len(counts), self.index] = counts
+        self.carried[:] = carried
+        for mine, block in zip(self.state_flats.values(), flats, strict=True):
+            mine[:] = block
+
+    def check_unchanged(self, writeable=True):
+        """Raise if the caller has changed the array's place, shape or type since it was given, or its `writeable`."""
+        array, view = plain(self.label, self.array), self.view
+        for what in ("dtype", "shape", "strides"):
+            found, expected = getattr(array, what), getattr(view, what)
+            if found != expected:
+                raise ValueError(
+                    f"{self.label}: its {what} was {expected} and is now {found}; make a new optimizer for it"
+                )
+        if start_of(array) != start_of(view):
+            raise ValueError(f"{self.label}: its data was moved since it was given; make a new optimizer for it")
+        check_aligned(self.label, array)
+        if writeable:
+            check_writeable(self.label, array)
+
+    def check_gradient(self, gradient, addresses, writeable):
+        """The gradient, copied into the parameter's memory order if need be; or raise if it does not fit."""
+        label, view = f"gradient of {self.label}", self.view
+        gradient = plain(label, gradient)
+        if gradient.dtype != view.dtype:
+            raise TypeError(
+                f"{label}: expected {dtype_name(view.dtype)} as its parameter, found {dtype_name(gradient.dtype)}; convert it"
+            )
+        if gradient.shape != view.shape:
+            raise ValueError(f"{label}: expected shape {view.shape} as its parameter, found {gradient.shape}")
+        check_aligned(label, gradient)
+        if writeable and not gradient.flags.writeable:
+            raise ValueError(f"{label}: the array is read-only, so zero_grads cannot zero it; pass a writeable one")
+        other = addresses.shared_with(gradient)
+        if other is not None:
+            raise ValueError(f"{label}: it shares memory with {other}; copy it")
+        if gradient.flags.c_contiguous if self.order == "C" else gradient.flags.f_contiguous:
+            return gradient
+        if self._scratch is None:
+            self._scratch = np.empty_like(view)
+        np.copyto(self._scratch, gradient)
+        return self._scratch
+
+

@@ -1,0 +1,38 @@
+"""Options as attributes of an optimizer."""
+
+from typing import Any
+
+
+class OptionOfGroups:
+    """An option of the rule: the value that all groups agree on; setting it sets all groups."""
+
+    def __init__(self, name: str, default: Any) -> None:
+        self._name = name
+        self._default = default
+
+    def __get__(self, opt: Any, owner: type | None = None) -> Any:
+        if opt is None:
+            return self._default
+        first, *others = [group[self._name] for group in opt.param_groups]
+        if any(other != first for other in others):
+            raise ValueError(
+                f"{self._name}: the groups differ in it; look into them, as in opt.param_groups[0][{self._name!r}]"
+            )
+        return first
+
+    def __set__(self, opt: Any, value: Any) -> None:
+        opt._set_option(self._name, value)
+
+
+class OptionOfStages:
+    """An option of the stages, which is the same for all groups."""
+
+    def __init__(self, name: str, default: Any) -> None:
+        self._name = name
+        self._default = default
+
+    def __get__(self, opt: Any, owner: type | None = None) -> Any:
+        return self._default if opt is None else getattr(opt._stages, self._name)
+
+    def __set__(self, opt: Any, value: Any) -> None:
+        opt._set_stage(self._name, value)

@@ -1,0 +1,159 @@
+"""Timing: interleaved in one process, compared in pairs, and the memory limit that a rule is measured against."""
+
+import gc
+from statistics import median
+from time import perf_counter
+
+import numpy as np
+
+from fastopt import yardsticks
+from fastopt.optimizer import Optimizer
+from fastopt.rules import VARIANTS
+
+# Long enough for the clock, short enough that a disturbance spoils few samples.
+_SAMPLE_SECONDS = 100e-6
+
+
+def interleaved(functions, seconds=0.3, rounds=7, sample=_SAMPLE_SECONDS, settle=0.0):
+    """Times functions side by side.
+
+    Parameters
+    ----------
+    functions : list of callables without arguments
+    seconds : float
+        How long to go on, for all of them together.
+    rounds : int
+        How often each is timed at least.
+    sample : float
+        How long a sample lasts: as many calls as fit, one at least.
+    settle : float
+        Seconds to wait before each sample, and then to call the function once untimed: OpenMP's threads spin for some
+        milliseconds after their work, and would be in the way of the next function's. This thread keeps busy
+        meanwhile: after a sleep it may wake where another library's thread is.
+
+    Returns
+    -------
+    list of list of float
+        For each function its seconds per call, round by round.
+    """
+    counts = []
+    for function in functions:
+        function()
+        start = perf_counter()
+        function()
+        counts.append(max(1, int(sample / (perf_counter() - start + 1e-9))))
+    samples = [[] for _ in functions]
+    timed = list(zip(functions, counts, samples, strict=True))
+    collects = gc.isenabled()
+    gc.disable()
+    try:
+        end = perf_counter() + seconds
+        while len(samples[0]) < rounds or perf_counter() < end:
+            # Forwards and backwards in turn, so that what a function leaves in the caches falls to both neighbours.
+            for function, count, times in timed[:: -1 if len(samples[0]) % 2 else 1]:
+                repeats = range(count)
+                if settle:
+                    start = perf_counter()
+                    while perf_counter() < start + settle:
+                        pass
+                    function()
+                start = perf_counter()
+                for _ in repeats:
+                    function()
+                times.append((perf_counter() - start) / count)
+    finally:
+        if collects:
+            gc.enable()
+    return samples
+
+
+def ratio(times, base):
+    """How many times as long as the second the first takes: the median over pairs of samples of the same round."""
+    return median(t / b for t, b in zip(times, base, strict=True))
+
+
+class Stream(Optimizer):
+    """No rule, but one of the `yardsticks`: the memory traffic of a rule, and next to no arithmetic."""
+
+    lr: float = 0.0
+    rooted: bool = False
+
+
+YARDSTICKS = {one.__name__: type(one.__name__, (Stream,), {"formula": one}) for one in yardsticks.FORMULAS}
+
+
+def stream_like(opt, params, rooted=False):
+    """The yardstick with the traffic of an optimizer; `rooted`, it also takes a root and divides for each element."""
+    name = f"stream_{opt.formula.__name__}"
+    if name not in YARDSTICKS:
+        name = f"stream{len(opt.state[0]) - 1}"
+    return YARDSTICKS[name](params, rooted=rooted, backend=opt.backend)
+
+
+def problem(n, dtype):
+    """A parameter and a gradient of ``n`` elements: small numbers, so that thousands of steps stay finite."""
+    rng = np.random.default_rng(0)
+    return _placed(rng.normal(size=n).astype(dtype), 0), _placed(1e-3 * rng.normal(size=n).astype(dtype), 1088)
+
+
+def _placed(array, place):
+    """A copy that begins at a place in a page of memory: else speed would depend on where it happens to be."""
+    room = np.zeros(array.nbytes + 4096 + place, dtype=np.uint8)
+    first = -room.ctypes.data % 4096 + place
+    copy = room[first : first + array.nbytes].view(array.dtype)
+    copy[:] = array
+    return copy
+
+
+def bytes_moved(opt):
+    """The bytes that a step has to read and to write: all arrays read, all but the gradient written."""
+    p = opt.param_groups[0]["params"][0]
+    arrays = 1 + len(opt.state[0])  # "step" stands for the gradient
+    transfers = {"lamb": 4 + 2 + 3 + 1, "lars": 2 + 3 + 2}  # what each of two passes reads and writes
+    return transfers.get(opt.formula.__name__, 2 * arrays - 1) * p.nbytes
+
+
+def compare(name, n, dtype=np.float32, backend=None, seconds=0.3):
+    """One rule against the NumPy reference and the streaming loop of the same traffic.
+
+    Parameters
+    ----------
+    name : str
+        A key of `fastopt.rules.VARIANTS`.
+    n : int
+        Elements.
+    dtype : dtype
+    backend : str, optional
+    seconds : float
+        How long to measure.
+
+    Returns
+    -------
+    dict
+        ``"seconds"`` a step, ``"bandwidth"`` in bytes per second, ``"of_limit"`` as a share of the streaming
+        loop's speed (None on the numpy backend, where it is not measured) and ``"speedup"`` over the reference.
+    """
+    rule, rule_options = VARIANTS[name]
+    steps = []
+
+    def add(make):
+        p, g = problem(n, dtype)
+        opt = make(p)
+        grads = [g]
+        steps.append(lambda: opt.step(grads))
+        return opt
+
+    opt = add(lambda p: rule([p], **rule_options, backend=backend))
+    add(lambda p: rule([p], **rule_options, backend="numpy"))
+    if opt.backend != "numpy":
+        add(lambda p: stream_like(opt, [p]))
+    mine, reference, *stream = interleaved(steps, seconds)
+    if not np.isfinite(opt.param_groups[0]["params"][0]).all():
+        raise ArithmeticError(f"{name} left the finite numbers while it was measured")
+    taken = median(mine)
+    return {
+        "seconds": taken,
+        "bandwidth": bytes_moved(opt) / taken,
+        "of_limit": ratio(stream[0], mine) if stream else None,
+        "speedup": ratio(reference, mine),
+    }

@@ -1,0 +1,40 @@
+"""What the docstrings of all rules share: each text stands in them as its name in braces."""
+
+import inspect
+
+_TEXTS = {
+    "params": """\
+params : ndarray, iterable of ndarray, mapping of str to ndarray, iterable of (str, ndarray), or iterable of dict
+    The parameters, updated in place: float32 or float64 arrays of any shape, C- or F-contiguous, aligned, native
+    byte order, writeable, no two sharing memory. Dicts are parameter groups: ``"params"`` in any of the other
+    forms, beside the options that differ in the group.""",
+    "lr": """\
+    The learning rate, not negative; or a function that gives it for the number of updates that the optimizer has
+    made before, which is 0 at the first.""",
+    "decay": """\
+    Not negative. Coupled (L2) decay adds its product with the parameter to the gradient: ``l2 = weight_decay``,
+    ``keep = 1``. Decoupled decay shrinks the parameter: ``l2 = 0``, ``keep = 1 - lr*weight_decay``.""",
+    "common": """\
+maximize : bool, default False
+    Ascend: ``s = -1``. Else ``s = 1``.
+decoupled_weight_decay : bool
+    Whether `weight_decay` is decoupled; the signature has the default.
+nonfinite, loss_scale, accumulate, clip_grad_norm, clip_grad_value, ema_decay, zero_grads, flush_subnormals
+    The stages around the rule, the same for all groups: see `Optimizer`.
+backend : str, optional
+    One of `fastopt.backends()`. By default the first of them, or the one that FASTOPT_BACKEND names.""",
+    "raises": """\
+TypeError
+    A parameter or an option has a wrong kind or dtype, or an argument is unknown.
+ValueError
+    A parameter's layout cannot be used, two parameters share memory, an option is out of its range or, in a
+    group's dict, unknown, or the backend is not available here.""",
+}
+
+
+def completed(docstring: str) -> str:
+    """A docstring without its indentation, and with the texts in their places."""
+    docstring = inspect.cleandoc(docstring)
+    for name, text in _TEXTS.items():
+        docstring = docstring.replace(f"{{{name}}}\n", f"{text}\n")
+    return docstring

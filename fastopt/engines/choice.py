@@ -1,0 +1,115 @@
+"""The backends: which of them run here, best first, and the choice among them."""
+
+import os
+import warnings
+from functools import cache
+from importlib import import_module
+from importlib.util import find_spec
+from types import ModuleType
+from typing import Any, NamedTuple
+from weakref import WeakSet
+
+from fastopt.engines import numpy
+from fastopt.engines.shared import loops_of
+from fastopt.formula import key_of
+from fastopt.options import did_you_mean
+from fastopt.rule import Rule
+
+NAMES = ("avx512", "avx2", "baseline", "numpy")
+COMPILED = find_spec("fastopt.engines.compiled.engine") is not None
+FORCED = os.environ.get("FASTOPT_BACKEND")
+_warned: WeakSet[type[Rule]] = WeakSet()  # rules that run on NumPy because they are not compiled
+
+
+class Backend(NamedTuple):
+    """An engine, and the module of its kernels; None for NumPy, which needs none."""
+
+    name: str
+    engine: Any
+    kernels: ModuleType | None
+
+
+def features():
+    """The instruction sets beyond the baseline that kernels can use here.
+
+    Returns
+    -------
+    list of str
+        What the processor offers and the operating system allows, of those that there are kernels for.
+    """
+    return import_module("fastopt.engines.compiled.cpu").features() if COMPILED else []
+
+
+@cache
+def _available():
+    found = features()
+    # On processors other than x86 the wide kernels are not built.
+    wide = [name for name in ("avx512", "avx2") if name in found and find_spec(f"fastopt.engines.compiled.{name}")]
+    return (*wide, *(["baseline"] if COMPILED else []), "numpy")
+
+
+def backends():
+    """The backends that run here.
+
+    Returns
+    -------
+    list of str
+        Best first: of ``"avx512"``, ``"avx2"``, ``"baseline"`` (compiled for every processor of this kind) and
+        ``"numpy"`` (the reference), those that were built and that the processor can run.
+    """
+    return list(_available())
+
+
+def get_backend(name: str | None = None) -> Backend:
+    """The backend of a name, or the one chosen at import for None."""
+    name = default if name is None else name
+    _check("backend", name)
+    if name == "numpy":
+        return Backend(name, numpy.Engine, None)
+    compiled_engine = import_module("fastopt.engines.compiled.engine").Engine
+    return Backend(name, compiled_engine, import_module(f"fastopt.engines.compiled.{name}"))
+
+
+def backend_for(rule: type[Rule], name: str | None) -> Backend:
+    """The backend for a rule: NumPy's, after one warning, for a rule that is not compiled, unless one is forced."""
+    backend = get_backend(name)
+    if backend.kernels is None or loops_of(backend.kernels, rule.formula) is not None:
+        return backend
+    what = f"{rule.__name__}: its formula {key_of(rule.formula)} is not compiled for the backend {backend.name!r}"
+    if name is not None or FORCED:
+        raise ValueError(f"{what}; call fastopt.compile({rule.__name__}) first, or use backend='numpy'")
+    if rule not in _warned:
+        _warned.add(rule)
+        warnings.warn(
+            f"{what}, so it runs on NumPy, many times slower; fastopt.compile({rule.__name__}) compiles it, and "
+            f"backend='numpy' says that this is meant",
+            RuntimeWarning,
+            stacklevel=4,  # where the optimizer is made
+        )
+    return get_backend("numpy")
+
+
+def _check(what, name):
+    if not isinstance(name, str):
+        raise TypeError(f"{what}: expected the name of a backend, found {name!r}")
+    if name not in NAMES:
+        raise ValueError(f"{what}: there is no backend {name!r}{did_you_mean(name, NAMES)}")
+    if name not in _available():
+        raise ValueError(f"{what}: {name!r} is not available here; there are {', '.join(_available())}")
+
+
+def _choose():
+    if FORCED:
+        _check("FASTOPT_BACKEND", FORCED)
+        return FORCED
+    if not COMPILED:
+        warnings.warn(
+            "fastopt was installed without its compiled kernels and runs on NumPy, many times slower; "
+            "FASTOPT_BACKEND=numpy says that this is meant",
+            RuntimeWarning,
+            stacklevel=4,  # where fastopt is imported
+        )
+    return _available()[0]
+
+
+default = _choose()

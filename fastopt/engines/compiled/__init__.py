@@ -1,0 +1,1 @@
+"""The compiled part: only fastopt.engines.choice imports it."""

@@ -1,0 +1,3 @@
+include "kernels.pxi"
+include "stages.pxi"
+include "rules.pxi"

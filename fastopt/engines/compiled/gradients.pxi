@@ -1,0 +1,182 @@
+# The checks of gradients: what is plainly in order passes, and the rest goes to the Python methods of the parameter, which
+# raise the error or give an array that can be used.
+
+cdef inline bint same_shape(cnp.ndarray a, cnp.ndarray b) noexcept:
+    cdef int axis
+    if cnp.PyArray_NDIM(a) != cnp.PyArray_NDIM(b):
+        return False
+    for axis in range(cnp.PyArray_NDIM(a)):
+        if cnp.PyArray_DIM(a, axis) != cnp.PyArray_DIM(b, axis):
+            return False
+    return True
+
+
+cdef inline bint same_layout(cnp.ndarray a, cnp.ndarray view, int also) noexcept:
+    """Whether `a` has the type, shape and memory order of a parameter's `view`, is aligned and native, and `also`."""
+    cdef int layout = cnp.PyArray_FLAGS(view) & (cnp.NPY_ARRAY_C_CONTIGUOUS | cnp.NPY_ARRAY_F_CONTIGUOUS)
+    return (
+        cnp.PyArray_TYPE(a) == cnp.PyArray_TYPE(view)
+        and cnp.PyArray_CHKFLAGS(a, layout | cnp.NPY_ARRAY_ALIGNED | also)
+        and cnp.PyArray_ISNOTSWAPPED(a)
+        and same_shape(a, view)
+    )
+
+
+cdef class Gradients:
+    """The gradients of the step that is being made, and the parameters that they belong to."""
+    cdef Plan plan
+    cdef Py_ssize_t* order  # of the gradients in memory, as it was last
+    cdef Py_ssize_t count
+    cdef list parameters, arrays, views, names, held, copied, bound
+    cdef object addresses
+    cdef cnp.ndarray starts_array, ends_array
+    cdef const uintptr_t* starts
+    cdef const uintptr_t* ends
+    cdef Py_ssize_t blocks
+
+    cdef int begin_with(self, list parameters, addresses) except -1:
+        """Take over the parameters, and where all arrays lie."""
+        cdef Py_ssize_t i
+        self.parameters, self.addresses = parameters, addresses
+        self.count = len(parameters)
+        self.arrays = [parameter.array for parameter in parameters]
+        self.views = [parameter.view for parameter in parameters]
+        names = [parameter.name for parameter in parameters]
+        self.names = None if None in names else names
+        self.held = [None] * self.count
+        self.starts_array = np.array(addresses.starts, dtype=np.uintp)
+        self.ends_array = np.array(addresses.ends, dtype=np.uintp)
+        self.starts = <const uintptr_t*>cnp.PyArray_DATA(self.starts_array)
+        self.ends = <const uintptr_t*>cnp.PyArray_DATA(self.ends_array)
+        self.blocks = len(addresses.starts)
+        self.order = <Py_ssize_t*>PyMem_Calloc(self.count, sizeof(Py_ssize_t))
+        if self.order == NULL:
+            raise MemoryError
+        for i in range(self.count):
+            self.order[i] = i
+        return 0
+
+    def __dealloc__(self):
+        PyMem_Free(self.order)
+
+    @cython.boundscheck(True)  # another thread may shorten the list
+    cdef int hold(self, grads) except -1:
+        """Keep the gradients in the order of the parameters, so that the caller's code cannot free them."""
+        cdef Py_ssize_t i
+        if grads is BOUND:
+            if self.bound is None:
+                raise TypeError(UNBOUND)
+            grads = self.bound
+        elif type(grads) is dict and self.names is not None and len(<dict>grads) == self.count:
+            for i in range(self.count):
+                if self.names[i] not in <dict>grads:
+                    break
+                self.held[i] = (<dict>grads)[self.names[i]]
+            else:
+                grads = self.held
+        elif cnp.PyArray_CheckExact(grads) and self.count == 1:
+            grads = [grads]
+        if not (type(grads) is list or type(grads) is tuple) or len(grads) != self.count:
+            grads = ordered(grads, self.parameters)
+        for i in range(self.count):
+            self.held[i] = grads[i]
+        return 0
+
+    cdef void let_go(self) noexcept:
+        cdef Py_ssize_t i
+        for i in range(self.count):
+            self.held[i] = None
+        self.copied = None
+
+    cdef int check_gradients(self) except -1:
+        """Let through what is plainly in order; have the rest checked, and copied if need be, and look once more."""
+        cdef Py_ssize_t i
+        cdef bint again = False
+        for i in range(self.count):
+            if self.plan.tensors[i].active and not self.fits(i):
+                again = True
+                break
+        if again or self.plan.zeroes and not self.are_disjoint():
+            self.check_slowly()
+            # Python has run since the first look: nothing that fitted may have changed.
+            for i in range(self.count):
+                if self.plan.tensors[i].active and not self.fits(i):
+                    raise ValueError(f"{self.parameters[i].label}: it or its gradient changed while it was checked")
+        return 0
+
+    cdef int check_slowly(self) except -1:
+        """Raise what is wrong, or copy what cannot be used as it is."""
+        cdef Py_ssize_t i
+        cdef list given = list(self.held)
+        for i in range(self.count):
+            if self.plan.tensors[i].active and not self.fits(i):
+                parameter = self.parameters[i]
+                parameter.check_unchanged()
+                if given[i] is not None:
+                    self.held[i] = parameter.check_gradient(given[i], self.addresses, self.plan.zeroes)
+        if self.plan.zeroes:
+            check_disjoint(self.parameters, given)
+            # Plain views, because a subclass may do anything when it is written to.
+            self.copied = [np.asarray(g) for g, held in zip(given, self.held) if g is not held]
+        return 0
+
+    # The following look at arrays by NumPy's macros alone, which cannot raise: so they are `noexcept`.
+
+    cdef bint fits(self, Py_ssize_t i) noexcept:
+        """Whether a parameter is as it was given, and its gradient plainly in order."""
+        g = self.held[i]
+        return self.is_unchanged(i, cnp.NPY_ARRAY_WRITEABLE) and (g is None or self.gradient_fits(i, g))
+
+    cdef bint is_unchanged(self, Py_ssize_t i, int flags) noexcept:
+        """Whether a parameter's array has its place, type and shape still, and these flags."""
+        cdef cnp.ndarray view = <cnp.ndarray>self.views[i]
+        cdef cnp.ndarray array = <cnp.ndarray>self.arrays[i]
+        return cnp.PyArray_DATA(array) == cnp.PyArray_DATA(view) and same_layout(array, view, flags)
+
+    cdef bint gradient_fits(self, Py_ssize_t i, g) noexcept:
+        """Whether a gradient is plainly its parameter's: in type, shape and order, and disjoint from all state."""
+        cdef Tensor* tensor = &self.plan.tensors[i]
+        cdef cnp.ndarray view = <cnp.ndarray>self.views[i]
+        cdef int flags = cnp.NPY_ARRAY_WRITEABLE if self.plan.zeroes else 0
+        if not cnp.PyArray_CheckExact(g) or not same_layout(<cnp.ndarray>g, view, flags):
+            return False
+        if cnp.PyArray_DATA(<cnp.ndarray>g) != tensor.disjoint:
+            if not self.is_disjoint(<uintptr_t>cnp.PyArray_DATA(<cnp.ndarray>g), tensor.n * tensor.itemsize):
+                return False
+            tensor.disjoint = cnp.PyArray_DATA(<cnp.ndarray>g)
+        return True
+
+    cdef bint is_disjoint(self, uintptr_t start, Py_ssize_t size) noexcept:
+        """Whether the bytes touch no parameter and no state: the last block that begins before their end decides."""
+        cdef Py_ssize_t low = 0, high = self.blocks, middle
+        if size == 0:
+            return True
+        while low < high:
+            middle = (low + high) // 2
+            if self.starts[middle] < start + <uintptr_t>size:
+                low = middle + 1
+            else:
+                high = middle
+        return low == 0 or self.ends[low - 1] <= start
+
+    cdef bint are_disjoint(self) noexcept:
+        """Whether no two gradients share memory. Their order in memory is most often that of the step before."""
+        cdef Py_ssize_t i, j, one
+        cdef uintptr_t end = 0
+        for i in range(1, self.count):
+            one = self.order[i]
+            j = i
+            while j > 0 and self.address(self.order[j - 1]) > self.address(one):
+                self.order[j] = self.order[j - 1]
+                j -= 1
+            self.order[j] = one
+        for i in range(self.count):
+            one = self.order[i]
+            if self.held[one] is not None and self.plan.tensors[one].n > 0:
+                if self.address(one) < end:
+                    return False
+                end = self.address(one) + <uintptr_t>(self.plan.tensors[one].n * self.plan.tensors[one].itemsize)
+        return True
+
+    cdef inline uintptr_t address(self, Py_ssize_t i) noexcept:
+        return 0 if self.held[i] is None else <uintptr_t>cnp.PyArray_DATA(<cnp.ndarray>self.held[i])

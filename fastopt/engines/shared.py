@@ -1,0 +1,85 @@
+"""What the engines have in common: the busy lock's message, and the checks that come before a step."""
+
+import numpy as np
+
+from fastopt.formula import NotFinite, Number, key_of
+from fastopt.options import number
+
+try:
+    from fastopt.engines.compiled.cpu import CAN_FLUSH, Flushed
+except ImportError:  # a pure NumPy install
+    CAN_FLUSH, Flushed = False, None
+
+BUSY = (
+    "this optimizer is in the middle of a step or a change, in another thread or further up this call, or within "
+    "`with opt.swap_ema()`, while its averages are swapped in; let that end first"
+)
+
+# What `step` gets in the gradients' place when the bound ones are meant.
+BOUND = object()
+UNBOUND = "grads: none were given, and none are bound; pass them, or bind them once"
+
+
+def acquire(busy):
+    """A busy lock, to be held by ``with``; raises if it is held already.
+
+    Busy locks are written in C, so that no signal's exception can come between taking one and being sure to give it
+    back.
+    """
+    if busy.locked():
+        raise RuntimeError(BUSY)
+    return busy
+
+
+def learning_rate(lr, updates):
+    """The learning rate, checked: ``lr`` itself, or what it returns, when it is a function, after so many updates."""
+    if not callable(lr):
+        return lr
+    return number("lr", lr(updates), whose=f" by its function, called with {updates}")
+
+
+def check_numbers(group, call, t, lr, scale, carried, dtype):
+    """Raise if a number that meets an array is not finite in the narrowest type of a group's parameters.
+
+    The formula is rehearsed on arrays of two ones: what fails in it fails here, before anything is written.
+    """
+    arrays = [None if name is None else np.ones(2, dtype) for name in call.arrays]
+    try:
+        with np.errstate(all="ignore"):
+            for x in call.frame(lr, scale):
+                Number(x).rounded(dtype)
+            made = call.formula(np.ones(2, dtype), *arrays, **call.inputs_at(t, lr, carried, Number))
+            for x in carried_on(made)[1]:
+                x.rounded(dtype)
+    except NotFinite as error:
+        raise ValueError(
+            f"group {group}: at step {t} its options make a factor that {dtype} cannot hold, {error}; choose others"
+        ) from None
+
+
+def carried_on(made):
+    """What a formula returned: its step or None, and the numbers that it carries on to the next update."""
+    step, *carried = made if isinstance(made, tuple) else (made,)
+    return step, [x if isinstance(x, Number) else Number(x) for x in carried]
+
+
+def loops_of(kernels, formula):
+    """What a backend has compiled of a formula: one of our own, by its name, or one that `compile` added; or None."""
+    return kernels.FORMULAS.get(formula) or kernels.FORMULAS.get(key_of(formula))
+
+
+def check_stages(stages):
+    """Raise if this machine cannot do them."""
+    if stages.flush_subnormals and not CAN_FLUSH:
+        raise ValueError(
+            "flush_subnormals: it needs the compiled part of fastopt, on x86-64 or 64-bit ARM; leave it off"
+        )
+
+
+def nonfinite_error(parameters, gradients):
+    """The error that names the first gradient that is not finite, and where."""
+    for parameter, g in zip(parameters, gradients, strict=True):
+        if g is not None and not np.isfinite(g).all():
+            place = tuple(int(i) for i in np.argwhere(~np.isfinite(g))[0])
+            return ValueError(f"gradient of {parameter.label}: it holds {g[place]} at {place}; nothing was changed")
+    return ValueError("grads: one was not finite when it was checked, and has been written to since; no step was taken")

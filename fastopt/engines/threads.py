@@ -1,0 +1,105 @@
+"""How many threads share a large step."""
+
+import math
+import os
+from contextlib import contextmanager
+from pathlib import Path
+
+from fastopt.engines.choice import COMPILED
+from fastopt.options import count
+
+if COMPILED:
+    from fastopt.engines.compiled.engine import set_num_threads as _tell_engine
+else:
+
+    def _tell_engine(n):
+        """NumPy's arithmetic is done in one thread."""
+
+
+def get_num_threads():
+    """How many threads a step may use.
+
+    Returns
+    -------
+    int
+        The number that was set; by `FASTOPT_NUM_THREADS` or by `set_num_threads`. By default the processors that this
+        process may run on, or fewer where its control group's quota allows no more.
+    """
+    return _number
+
+
+def set_num_threads(n):
+    """Let each step use up to ``n`` threads, in the whole process.
+
+    Only steps with much to do use more than one: each thread takes 2 MiB of arrays or more. Nothing but speed depends
+    on the number. On the ``numpy`` backend it has no effect.
+
+    Parameters
+    ----------
+    n : int
+        From 1.
+
+    Raises
+    ------
+    TypeError, ValueError
+        ``n`` is not such a number.
+    """
+    global _number
+    n = count("n", n)
+    _tell_engine(n)
+    _number = n
+
+
+@contextmanager
+def num_threads(n):
+    """`set_num_threads` within ``with``: afterwards the number is what it was before."""
+    before = _number
+    set_num_threads(n)
+    try:
+        yield
+    finally:
+        set_num_threads(before)
+
+
+def available():
+    """The processors that this process may use, by its affinity and by the quota of its control group."""
+    processors = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return max(1, math.ceil(min([processors, *quotas()])))
+
+
+def quotas(root=Path("/sys/fs/cgroup"), membership=Path("/proc/self/cgroup")):
+    """How many processors' time Linux allows the control groups that this process is in, where it limits them."""
+    for line in _text(membership).splitlines():
+        _, controllers, path = line.split(":", 2)
+        if not controllers:  # version 2
+            top, files = root, ["cpu.max"]
+        elif "cpu" in controllers.split(","):
+            top, files = root / "cpu", ["cpu.cfs_quota_us", "cpu.cfs_period_us"]
+        else:
+            continue
+        group = Path(os.path.normpath(top / path.strip("/")))
+        for one in dict.fromkeys([group, *group.parents, top]):
+            words = " ".join(_text(one / file) for file in files).split() if one.is_relative_to(top) else []
+            if len(words) == 2 and all(word.isdecimal() for word in words):  # a group without a limit says max or -1
+                yield int(words[0]) / int(words[1])
+
+
+def _text(path):
+    try:
+        return path.read_text(errors="replace")
+    except OSError:
+        return ""
+
+
+def _chosen():
+    wanted = os.environ.get("FASTOPT_NUM_THREADS")
+    if not wanted:
+        return available()
+    try:
+        return count("FASTOPT_NUM_THREADS", int(wanted))
+    except ValueError:
+        raise ValueError(f"FASTOPT_NUM_THREADS: expected a positive integer, found {wanted!r}") from None
+
+
+_number = _chosen()
+_tell_engine(_number)

@@ -1,0 +1,181 @@
+"""What a rule is: a formula, the options that become its numbers and flags, and the state that it keeps."""
+
+import inspect
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, ClassVar, NamedTuple
+
+from fastopt import options
+from fastopt.declared import Declared, Option
+from fastopt.docstrings import completed
+from fastopt.formula import Number, Unchecked, signature, used_state
+from fastopt.stages import EMA, GRAD_SUM, STAGE_NAMES
+
+# The options that the frame around every formula knows: however a rule annotates them, this is how they are checked.
+_OF_THE_FRAME = {
+    "lr": options.rate,
+    "weight_decay": options.number,
+    "maximize": options.flag,
+    "decoupled_weight_decay": options.flag,
+}
+_WEIGHT_DECAY = Option("weight_decay", 0.0, options.number, float)
+
+
+class KernelCall(NamedTuple):
+    """What a parameter group's options come to: a formula, and what it takes."""
+
+    formula: Callable[..., Any]
+    arrays: tuple[str | None, ...]  # the names of the state arrays in the formula's order: "p" for the parameter, None for those unused
+    s: float
+    l2: float
+    decay: float  # keep = 1 - lr*decay
+    lr: float | Callable[[int], float]
+    inputs: dict[str, float | bool]  # the formula's numbers and flags by name; the values of lr and t come with the step
+    carried: dict[str, str]  # the names in the state of the numbers that it carries, by its own
+
+    def frame(self, lr: float, scale: float) -> tuple[float, float, float]:
+        """``s, l2, keep`` for gradients times ``scale``."""
+        return self.s * scale, self.l2, 1 - lr * self.decay
+
+    def inputs_at(
+        self, t: int, lr: float, carried: Iterable[float], kind: type[Number] = Unchecked
+    ) -> dict[str, Number | bool]:
+        """The formula's inputs in step ``t`` of a parameter: its numbers `Unchecked`, or `Number` to be checked."""
+        values = self.inputs | {name: x for name, x in (("lr", lr), ("t", t)) if name in self.inputs}
+        values |= dict(zip(self.carried, carried, strict=True))
+        return {name: value if isinstance(value, bool) else kind(value) for name, value in values.items()}
+
+
+class RuleState(NamedTuple):
+    """What a rule keeps for each parameter: initial values by their names."""
+
+    arrays: dict[str, float]
+    carried: dict[str, float]
+
+
+class Rule(Declared):
+    """A formula with options and state: what its subclasses say, and the kernel calls that follow from it.
+
+    Attributes
+    ----------
+    formula : function
+        The arithmetic: see `fastopt.formula`.
+    states : dict
+        The public names of state that the formula calls otherwise, as in ``{"m": "exp_avg"}``.
+    """
+
+    formula: ClassVar[Callable[..., Any]]
+    states: ClassVar[Mapping[str, str]] = {}
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        cls._options.pop("backend", None)  # an argument of the constructor, and no option
+        formula: Any = vars(cls).get("formula")
+        if callable(formula):
+            cls.formula = staticmethod(formula)
+        if hasattr(cls, "formula"):
+            if "lr" not in cls._options:
+                raise TypeError(f"{cls.__name__}: a rule declares its learning rate, as in lr: float = 1e-3")
+            cls._options.setdefault("weight_decay", _WEIGHT_DECAY)
+        for name, check in _OF_THE_FRAME.items():
+            if name in cls._options:
+                cls._options[name] = cls._options[name]._replace(check=check)
+        # In the order of the signature: by position, by name, those of the frame, the stages.
+        places = ("maximize", "decoupled_weight_decay", *STAGE_NAMES)
+        cls._options = dict(
+            sorted(cls._options.items(), key=lambda item: (item[1].keyword_only, item[0] in places, item[0] in STAGE_NAMES))
+        )
+        if cls.__doc__:
+            cls.__doc__ = completed(cls.__doc__)
+
+    @staticmethod
+    def initial(o: Mapping[str, Any]) -> dict[str, Any]:
+        """The initial values of state, by the public names; 0 for what is not named."""
+        return {}
+
+    @staticmethod
+    def inputs(o: Mapping[str, Any]) -> dict[str, Any]:
+        """The formula's numbers and flags that are not the options of the same names."""
+        return {}
+
+    @staticmethod
+    def check(o: Mapping[str, Any]) -> None:
+        """Refuse what only several options together show to be wrong."""
+
+    @classmethod
+    def checked(cls, given: Mapping[str, Any]) -> dict[str, Any]:
+        """Options as the rule uses them, each checked by itself and then all together."""
+        o = super().checked(given)
+        cls.check(o)
+        return o
+
+    @classmethod
+    def own_options(cls) -> list[str]:
+        """The names of the options that groups may differ in: all but the stages."""
+        return [name for name in cls._options if name not in STAGE_NAMES]
+
+    @classmethod
+    def kernel_call(cls, o: Mapping[str, Any]) -> KernelCall:
+        """What checked options come to."""
+        names = signature(cls.formula)
+        cls._check_names(o)
+        decay, decoupled = o["weight_decay"], o["decoupled_weight_decay"]
+        # A formula that names weight_decay does the decoupled decay itself.
+        takes_decay = "weight_decay" in names.numbers
+        given = {**o, "lr": 0.0, "t": 1, "weight_decay": decay if decoupled else 0.0, **cls.inputs(o)}
+        for name in (*names.numbers, *names.flags):
+            if not isinstance(given.get(name), int | float):
+                found = f"which is {given[name]!r}" if name in given else "which is no option"
+                raise TypeError(f"{cls.__name__}: its formula takes {name}, {found}; let `inputs` give a number for it")
+        inputs: dict[str, float | bool] = {name: float(given[name]) for name in names.numbers}
+        inputs |= {name: bool(given[name]) for name in names.flags}
+        used = used_state(cls.formula, tuple(name for name in names.flags if inputs[name]))
+        return KernelCall(
+            formula=cls.formula,
+            arrays=tuple(
+                name if name == "p" else cls.states.get(name, name) if name in used else None for name in names.arrays
+            ),
+            s=-1.0 if o["maximize"] else 1.0,
+            l2=0.0 if decoupled else decay,
+            decay=decay if decoupled and not takes_decay else 0.0,
+            lr=o["lr"],
+            inputs=inputs,
+            carried={name: cls.states.get(name, name) for name in names.carried},
+        )
+
+    @classmethod
+    def _check_names(cls, o: Mapping[str, Any]) -> None:
+        """Raise if what a rule says of its formula does not fit it."""
+        names = signature(cls.formula)
+        public = [cls.states.get(name, name) for name in (*names.state, *names.carried)]
+        for name, count in Counter(public).items():
+            if count > 1 or name in ("step", "accumulated", EMA, GRAD_SUM):
+                raise TypeError(f"{cls.__name__}: its state cannot be called {name!r}, for that is the name of another")
+        for what, given, expected in (
+            ("states", cls.states, (*names.state, *names.carried)),
+            ("initial", cls.initial(o), public),
+            ("inputs", cls.inputs(o), (*names.numbers, *names.flags)),
+        ):
+            for name in given:
+                if name not in expected:
+                    raise TypeError(f"{cls.__name__}: {what} names {name!r}, which its formula does not have")
+
+    @classmethod
+    def state_of(cls, o: Mapping[str, Any]) -> RuleState:
+        """The state that options ask for."""
+        initial, call = cls.initial(o), cls.kernel_call(o)
+        return RuleState(
+            {name: initial.get(name, 0.0) for name in call.arrays if name not in ("p", None)},
+            {name: float(initial.get(name, 0.0)) for name in call.carried.values()},
+        )
+
+    @classmethod
+    def signature(cls) -> inspect.Signature:
+        """That of the constructor."""
+        by_place, by_name = inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY
+        given = [
+            inspect.Parameter(one.name, by_name if one.keyword_only else by_place, default=one.default)
+            for one in cls._options.values()
+        ]
+        backend = inspect.Parameter("backend", by_name, default=None)
+        return inspect.Signature([inspect.Parameter("params", by_place), *given, backend])

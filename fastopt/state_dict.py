@@ -1,0 +1,264 @@
+"""Taking an optimizer's state and options out as a dict, and checking such a dict before it is taken in again."""
+
+import math
+from collections import Counter
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from numbers import Integral, Real
+from typing import TYPE_CHECKING, Any, NamedTuple, cast
+
+from fastopt.arrays.forms import group_dict
+from fastopt.arrays.parameter import Parameter
+from fastopt.engines.shared import acquire, check_stages
+from fastopt.groups import ParamGroup, State
+from fastopt.options import did_you_mean
+from fastopt.rule import Rule
+from fastopt.stages import STAGE_NAMES, Stages
+
+VERSION = 1  # of the layout
+STAGE_COUNTS = ("calls", "skipped_steps")  # those that stand under "stages"
+COUNTED = ("norm", "updates", *STAGE_COUNTS)  # what outlives an engine
+_SAME = "make the optimizer as the saved one was made"
+
+
+class Loaded(NamedTuple):
+    """What a state dict holds, checked."""
+
+    options: list[dict[str, Any]]  # of each group
+    stages: Stages
+    counts: dict[str, int]
+    state: list[Any]  # of each parameter, as `Parameter.set_state` takes it
+
+
+class StateDicts:
+    """An optimizer's ``state_dict`` and ``load_state_dict``, and pickling."""
+
+    if TYPE_CHECKING:
+        _busy: Any
+        _engine: Any
+        _forced: str | None
+        _groups: list[ParamGroup]
+        _parameters: list[Parameter]
+        _state: tuple[State, ...]
+        _stages: Stages
+        _start_empty: Callable[[str | None], None]
+        _extend: Callable[[Iterable[dict[str, Any]]], None]
+        _set_stages: Callable[[Stages], None]
+
+    def state_dict(self) -> dict[str, Any]:
+        """A snapshot of state and options, laid out as PyTorch's.
+
+        Returns
+        -------
+        dict
+            ``"state"``: for each parameter's index its ``"step"``, with `accumulate` also how many gradients are
+            ``"accumulated"``, and copies of its state arrays.
+            ``"param_groups"``: for each group its options, with the indices of its parameters as ``"params"``.
+            ``"stages"``: their options, and the counts ``"calls"`` since the last update and ``"skipped_steps"``.
+            ``"updates"``: their number so far, with which learning rates that are functions are called.
+            ``"version"``: that of this layout.
+
+        Raises
+        ------
+        RuntimeError
+            The optimizer is in the middle of a step.
+        """
+        # By a call: in newer Pythons an interrupt can slip out between a comprehension and the `with` around it.
+        with acquire(self._busy):
+            return self._snapshot()
+
+    def _snapshot(self) -> dict[str, Any]:
+        return _snapshot(self._state, self._groups, self._stages, self._counted())
+
+    def _counted(self) -> dict[str, Any]:
+        """What the engine has measured and counted."""
+        return {name: getattr(self._engine, name) for name in COUNTED}
+
+    def load_state_dict(self, state_dict: Mapping[str, Any]) -> None:
+        """Take over the state and the options of a `state_dict`. The parameters themselves are not in it.
+
+        Parameters
+        ----------
+        state_dict : mapping
+            From an optimizer with the same rule, and parameters of the same shapes and dtypes in the same groups.
+
+        Raises
+        ------
+        TypeError
+            An entry has a wrong kind or dtype.
+        ValueError
+            An entry is missing, unknown, out of range, or has a wrong shape.
+        RuntimeError
+            The optimizer is in the middle of a step.
+
+        Notes
+        -----
+        In each of these cases nothing has changed.
+        """
+        with acquire(self._busy):
+            loaded = _checked(state_dict, cast(type[Rule], type(self)), self._groups, self._parameters, self._stages)
+            for group, options in zip(self._groups, loaded.options, strict=True):
+                group.assign(options)
+            self._set_stages(loaded.stages)
+            self._set_counted({"norm": -1.0, **loaded.counts})
+            self._set_state(loaded.state)
+
+    def __getstate__(self) -> dict[str, Any]:
+        built = {"_parameters", "_groups", "_state", "_counts", "_engine", "_backend", "_busy"}
+        kept = {name: value for name, value in self.__dict__.items() if name not in built}
+        with acquire(self._busy):
+            return {"kept": kept, **self._contents()}
+
+    def _contents(self) -> dict[str, Any]:
+        # Copies, because whoever takes this goes through it when steps are possible again.
+        return {
+            "groups": [dict(group) for group in self._groups],
+            "counts": self._counted(),
+            "state": [parameter.saved_state() for parameter in self._parameters],
+        }
+
+    def __setstate__(self, pickled: dict[str, Any]) -> None:
+        self.__dict__.update(pickled["kept"])
+        self._start_empty(self._forced)
+        self._extend([group_dict(group) for group in pickled["groups"]])
+        self._set_counted(pickled["counts"])
+        self._set_state(pickled["state"])
+
+    def _set_counted(self, counts: Mapping[str, Any]) -> None:
+        """Take over what another engine has measured and counted."""
+        for name, value in counts.items():
+            setattr(self._engine, name, value)
+
+    def _set_state(self, state: Sequence[Any]) -> None:
+        """Take over the state of each parameter, which has been checked."""
+        for parameter, values in zip(self._parameters, state, strict=True):
+            parameter.set_state(*values)
+
+
+def _snapshot(
+    states: Sequence[State], groups: Sequence[ParamGroup], stages: Stages, counts: Mapping[str, int]
+) -> dict[str, Any]:
+    """The state dict of an optimizer."""
+    state = {
+        index: {name: value if isinstance(value, int | float) else value.copy(order="K") for name, value in one.items()}
+        for index, one in enumerate(states)
+    }
+    saved: list[dict[str, Any]] = []
+    indices = iter(state)
+    for group in groups:
+        saved.append({**group, "params": [next(indices) for _ in group["params"]]})
+        if "param_names" in group:
+            saved[-1]["param_names"] = list(group["param_names"])
+    of_stages = stages.as_dict() | {name: counts[name] for name in STAGE_COUNTS}
+    updates = counts["updates"]
+    return {"version": VERSION, "updates": updates, "state": state, "param_groups": saved, "stages": of_stages}
+
+
+def _checked(
+    state_dict: Any, rule: type[Rule], groups: Sequence[ParamGroup], parameters: Sequence[Parameter], stages: Stages
+) -> Loaded:
+    """What a state dict holds for an optimizer with these groups; raises where it does not fit."""
+    expected = ("version", "updates", "state", "param_groups", "stages")
+    version, updates, state, given, of_stages = _entries("state_dict", state_dict, expected)
+    if type(version) is not int or version != VERSION:
+        raise ValueError(f"state_dict['version']: this fastopt reads version {VERSION}, found {version!r}")
+    options, keys = _check_groups(given, rule, groups)
+    stages, counts = _check_stages(of_stages, stages)
+    counts["updates"] = _count("state_dict['updates']", updates)
+    blocks = _entries("state_dict['state']", state, keys)
+    checked: list[Any] = []
+    for parameter, block in zip(parameters, blocks, strict=True):
+        label = f"state_dict['state']: {parameter.label}"
+        entries = dict(zip(parameter.state_names, _entries(label, block, parameter.state_names), strict=True))
+        steps = [_count(f"{label}: {name!r}", entries[name]) for name in parameter.count_names]
+        if sum(steps[1:]) > counts["calls"]:
+            raise ValueError(f"{label}: 'accumulated': there were only {counts['calls']} calls for {steps[1]}")
+        carried = [_number(f"{label}: {name!r}", entries[name]) for name in parameter.carried_names]
+        # Copies, because the arrays may be this optimizer's own in another order.
+        flats = [parameter.checked_state(f"{label}: {name!r}", entries[name]) for name in parameter.state_flats]
+        checked.append((steps, carried, flats))
+    return Loaded(options, stages, counts, checked)
+
+
+def _check_groups(given: Any, rule: type[Rule], groups: Sequence[ParamGroup]) -> tuple[list[dict[str, Any]], list[Any]]:
+    """The options of each group, and the keys of all parameters' state."""
+    _check_length("state_dict['param_groups']", given, len(groups), "groups")
+    options: list[dict[str, Any]] = []
+    keys: list[Any] = []
+    for index, (mine, loaded) in enumerate(zip(groups, given, strict=True)):
+        label = f"state_dict['param_groups'][{index}]"
+        loaded = dict(zip(mine, _entries(label, loaded, mine), strict=True))
+        members = loaded.pop("params")
+        _check_length(f"{label}['params']", members, len(mine["params"]), "parameters")
+        for key in members:
+            if not isinstance(key, Integral) or isinstance(key, bool):
+                raise TypeError(f"{label}['params']: expected the integers of entries in 'state', found {key!r}")
+        keys += members
+        if "param_names" in mine:
+            names = loaded.pop("param_names")
+            _check_length(f"{label}['param_names']", names, len(members), "names")
+            for name, expected in zip(names, mine["param_names"], strict=True):
+                if not isinstance(name, str) or name != expected:
+                    raise ValueError(f"{label}['param_names']: expected {expected!r}, found {name!r}; {_SAME}")
+        options.append(rule.checked(loaded))
+        needed, present = rule.state_of(options[-1]), rule.state_of(mine)
+        _check_arrays(f"{label}: its options", needed.arrays, present.arrays)
+    for key, count in Counter(keys).items():
+        if count > 1:
+            raise ValueError(f"state_dict['param_groups']: {key} stands for more than one parameter")
+    return options, keys
+
+
+def _check_stages(given: Any, present: Stages) -> tuple[Stages, dict[str, int]]:
+    """The stages' options and counts."""
+    names = (*STAGE_NAMES, *STAGE_COUNTS)
+    loaded = dict(zip(names, _entries("state_dict['stages']", given, names), strict=True))
+    counts = {name: _count(f"state_dict['stages'][{name!r}]", loaded.pop(name)) for name in STAGE_COUNTS}
+    stages = present.changed(**loaded)
+    _check_arrays("state_dict['stages']: they", stages.arrays, present.arrays)
+    check_stages(stages)
+    if counts["calls"] and stages.accumulate == 1:
+        raise ValueError(f"state_dict['stages']['calls']: without accumulate it is 0, found {counts['calls']}")
+    return stages, counts
+
+
+def _count(label: str, value: Any) -> int:
+    if not isinstance(value, Integral) or isinstance(value, bool):
+        raise TypeError(f"{label}: expected an int, found {type(value).__name__}")
+    if not 0 <= value < 2**62:
+        raise ValueError(f"{label}: {value} was given; it must be in [0, 2**62)")
+    return int(value)
+
+
+def _number(label: str, value: Any) -> float:
+    if not isinstance(value, Real) or isinstance(value, bool):
+        raise TypeError(f"{label}: expected a float, found {type(value).__name__}")
+    if not math.isfinite(value):
+        raise ValueError(f"{label}: {value!r} was given; it must be finite")
+    return float(value)
+
+
+def _check_length(label: str, value: Any, length: int, what: str) -> None:
+    if not isinstance(value, list | tuple):
+        raise TypeError(f"{label}: expected a list, found {type(value).__name__}")
+    if len(value) != length:  # pyright: ignore[reportUnknownArgumentType]
+        raise ValueError(f"{label}: expected {length} {what}, found {len(value)}; {_SAME}")  # pyright: ignore[reportUnknownArgumentType]
+
+
+def _check_arrays(label: str, needed: Collection[str], present: Collection[str]) -> None:
+    needed, present = list(needed), list(present)
+    if needed != present:
+        raise ValueError(f"{label} need other state arrays than this optimizer has: {needed}, not {present}; {_SAME}")
+
+
+def _entries(label: str, mapping: Any, expected: Iterable[Any]) -> list[Any]:
+    """The values of a mapping in the order of the keys that it must have, no more and no fewer."""
+    expected = dict.fromkeys(expected)
+    if not isinstance(mapping, Mapping):
+        raise TypeError(f"{label}: expected a dict, found {type(mapping).__name__}")
+    missing = [key for key in expected if key not in mapping]
+    if missing:
+        raise ValueError(f"{label}: {missing[0]!r} is missing; {_SAME}")
+    extra: list[Any] = [key for key in mapping if key not in expected]  # pyright: ignore[reportUnknownVariableType]
+    if extra:
+        raise ValueError(f"{label}: unknown entry {extra[0]!r}{did_you_mean(extra[0], expected)}")
+    return [mapping[key] for key in expected]
