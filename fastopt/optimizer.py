@@ -11,9 +11,9 @@ import numpy as np
 from fastopt.arrays.addresses import AddressMap
 from fastopt.arrays.forms import Array, Gradients, Params, check_names, group_dict, group_dicts
 from fastopt.arrays.parameter import Parameter
+from fastopt.attributes import OptionOfGroups, OptionOfStages
 from fastopt.engines.choice import backend_for
 from fastopt.engines.shared import BOUND, acquire
-from fastopt.attributes import OptionOfGroups, OptionOfStages
 from fastopt.groups import ParamGroup, State, known
 from fastopt.options import did_you_mean
 from fastopt.rule import Rule
@@ -24,9 +24,12 @@ from fastopt.state_dict import StateDicts
 class Optimizer(StateDicts, StageOptions, Rule):
     """The base of all rules: it owns the parameter groups and the state, and takes the steps.
 
-    A rule is a subclass. Its `formula` is its arithmetic (see `fastopt.formula`), its ``__init__`` names its options
-    with their defaults, `checks` has the check of each option that is the rule's own; `states`, `initial`,
-    `inputs` and `check` cover what the defaults do not, given the options ``o`` of a group.
+    A rule is a subclass. Its `formula` is its arithmetic (see `fastopt.formula`), and its options are annotated class
+    attributes with defaults, as in ``beta: float = 0.9``. `states`, `initial`, `inputs` and `check` say what does not
+    follow from these, given the options ``o`` of a group.
+
+    Each option is an attribute of the optimizer: it gives the value that all groups agree on, and setting it sets all
+    groups. Where groups differ, reading it raises ValueError.
 
     What surrounds a rule are stages: options of every optimizer, the same for all groups. They act in this order, the
     last one throughout, and can be set as attributes, as in ``opt.loss_scale = 1024``; what needs state arrays of its
@@ -41,18 +44,18 @@ class Optimizer(StateDicts, StageOptions, Rule):
     loss_scale : float, default 1
         Gradients are divided by it: multiplied by ``1/loss_scale``. From 2**-126 to 2**126.
     accumulate : int, default 1
-        Every so many calls of `step` update, with the mean of these calls' gradients; the others only add to the
-        state ``grad_sum``, and count in ``"accumulated"``. A missing gradient adds nothing; a parameter that had none in
-        any of the calls is skipped.
+        One call of `step` in so many updates, with the mean of the gradients of all of them; the others only add to
+        the state ``grad_sum``, and count in ``"accumulated"``. A missing gradient adds nothing; a parameter that had
+        none in any of the calls is skipped.
     clip_grad_norm : float, optional
         Multiply the gradients by ``min(1, clip_grad_norm/(norm + 1e-6))``, as PyTorch does. ``norm`` is that of all
         gradients of all groups together, in double precision, which only float64 elements beyond 1e154 overflow.
-        Infinity changes nothing and measures `grad_norm`.
+        With infinity nothing is clipped, and `grad_norm` is measured.
     clip_grad_value : float, optional
         After that, bring each element of a gradient between ``-clip_grad_value`` and ``clip_grad_value``.
     ema_decay : float, optional
         In [0, 1). Keep averages of the parameters, the state ``ema``: copies at first, and after each update of a
-        parameter ``ema = ema_decay*ema + (1-ema_decay)*p``. See `averaged` and `swap_ema`.
+        parameter ``ema = ema_decay*ema + (1-ema_decay)*p``. See `ema` and `swap_ema`.
     zero_grads : bool, default False
         Set the gradients to zero when they have been used. They must be writeable and share no memory.
     flush_subnormals : bool, default False
@@ -66,7 +69,7 @@ class Optimizer(StateDicts, StageOptions, Rule):
         Live: setting an option of a group acts at the next step.
     state : tuple of mappings
         For each parameter its ``"step"`` count and its state arrays, by the names that PyTorch uses.
-    averaged : dict or tuple
+    ema : dict or tuple
         The averages of the parameters, by name or in order: the state arrays themselves.
     grad_norm : float or None
         The norm that the last update measured, before clipping; None without `clip_grad_norm`.
@@ -329,6 +332,7 @@ class Optimizer(StateDicts, StageOptions, Rule):
         """Take over checked options of the stages."""
         self._engine.set_stages(stages)
         self._stages = stages
+
 
 # What an option cannot be called.
 RESERVED = {"params", "param_names", *dir(Optimizer)} - set(Optimizer._options)

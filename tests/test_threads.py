@@ -12,7 +12,7 @@ import pytest
 from helpers import assert_same_bits, assert_same_optimizer, interrupted, python
 
 import fastopt
-from fastopt import threads
+from fastopt.engines import threads
 
 SECONDS = 30  # long enough for any machine: only a deadlock takes longer
 
