@@ -313,12 +313,12 @@ def test_no_compiler(fresh, tmp_path, monkeypatch):
 def test_cache_that_cannot_be_used(fresh, tmp_path, monkeypatch):
     (tmp_path / "file").write_text("")
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "file"))
-    with pytest.raises(RuntimeError, match="the cache folder .* cannot be used"):
+    with pytest.raises(RuntimeError, match=r"the cache folder .* cannot be used"):
         fastopt.compile(fresh)
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     (tmp_path / "fastopt").mkdir()
     (tmp_path / "fastopt").chmod(0o777)
-    with pytest.raises(RuntimeError, match="others may write to .*, and code from it would be run; chmod 700"):
+    with pytest.raises(RuntimeError, match=r"others may write to .*, and code from it would be run; chmod 700"):
         fastopt.compile(fresh)
     monkeypatch.setattr(os, "geteuid", lambda: 12345)
     with pytest.raises(RuntimeError, match="belongs to another user"):
