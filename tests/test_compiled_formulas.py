@@ -8,7 +8,7 @@ from formulas import SHAPES
 from helpers import assert_same_bits, awkward
 
 import fastopt
-from fastopt.engines import choice, compile_rule
+from fastopt.engines import cache, choice
 from fastopt.engines.choice import COMPILED, Backend, get_backend
 from fastopt.engines.translator.reader import translate
 from fastopt.engines.translator.writer import write
@@ -22,8 +22,8 @@ def kernels(tmp_path_factory):
     """A module like those of the backends, with the loops of these formulas."""
     folder = tmp_path_factory.mktemp("compiled") / "formulas"
     formulas = dict.fromkeys(one for one, _ in SHAPES)
-    compile_rule._build(write(map(translate, formulas)), ["baseline"], folder)
-    made = compile_rule._load(folder / compile_rule._file("formulas", "baseline"))
+    cache._build(write(map(translate, formulas)), ["baseline"], folder)
+    made = cache.load(folder, "baseline")
     return SimpleNamespace(FORMULAS=made.FORMULAS, STAGES=get_backend("baseline").kernels.STAGES)
 
 

@@ -17,7 +17,6 @@ from helpers import assert_same_optimizer, awkward, python
 from own_rules import CASES, RULES, Damped, Estimated, Peaked
 
 import fastopt
-from fastopt.engines import compile_rule
 from fastopt.engines.choice import COMPILED
 from fastopt.formula import CHUNK
 
@@ -234,10 +233,10 @@ import importlib.util, pickle, sys
 import numpy as np
 sys.path.insert(0, sys.argv[1])
 import fastopt, own_rules
-from fastopt.engines import compile_rule
+from fastopt.engines import cache
 if "--build" not in sys.argv:
     def refuse(*_): raise AssertionError("it was built again")
-    compile_rule._build = refuse
+    cache._build = refuse
 fastopt.compile(own_rules.Peaked)
 with open(sys.argv[2], "rb") as file:
     opt = pickle.load(file)
@@ -327,7 +326,7 @@ def test_cache_that_cannot_be_used(fresh, tmp_path, monkeypatch):
 
 @needs_compiler
 def test_missing_tools(fresh, monkeypatch):
-    monkeypatch.setattr(compile_rule, "_TOOLS", ("cython", "no-such-tool"))
+    monkeypatch.setattr("fastopt.engines.cache._TOOLS", ("cython", "no-such-tool"))
     with pytest.raises(RuntimeError, match=r"no-such-tool is not installed; pip install 'fastopt\[compile\]'"):
         fastopt.compile(fresh)
 
@@ -346,7 +345,7 @@ def test_what_is_no_rule(wrong):
 
 @needs_compiler
 def test_built_in_rules_are_compiled_already(monkeypatch):
-    monkeypatch.setattr(compile_rule, "translate", None)
+    monkeypatch.setattr("fastopt.engines.cache.built", None)
     for rule in (fastopt.Adam, fastopt.AdamW, type("Mine", (fastopt.SGD,), {})):
         assert fastopt.compile(rule) is rule
 
