@@ -1,13 +1,14 @@
 """The site: ``sphinx-build -W docs docs/_build``, with the extra ``docs``."""
 
-import tomllib
-from importlib.metadata import version
+import importlib.metadata
 from pathlib import Path
+
+import tomllib
 
 project = "fastopt"
 author = "The fastopt developers"
-copyright = "The fastopt developers"  # noqa: A001
-release = version("fastopt")
+copyright = "The fastopt developers"
+version = release = importlib.metadata.version("fastopt")
 
 extensions = ["myst_parser", "sphinx.ext.autodoc", "numpydoc"]
 exclude_patterns = ["_build"]
@@ -17,7 +18,8 @@ myst_heading_anchors = 3
 
 autodoc_typehints = "none"  # docstrings say it in words
 numpydoc_show_class_members = False  # api.md lists them
-_validation = tomllib.loads(Path(__file__).parent.with_name("pyproject.toml").read_text())["tool"]["numpydoc_validation"]
+_pyproject = tomllib.loads(Path(__file__).parent.with_name("pyproject.toml").read_text())
+_validation = _pyproject["tool"]["numpydoc_validation"]
 numpydoc_validation_checks = set(_validation["checks"])
 numpydoc_validation_exclude = set(_validation["exclude"])
 
