@@ -18,7 +18,7 @@ import peers
 from steps import BASELINES, step_of
 
 import fastopt
-from fastopt.cli import cli
+from fastopt.cli.commands import cli
 from fastopt.cli.timing import interleaved, ratio
 from fastopt.rules import VARIANTS
 

@@ -1,4 +1,4 @@
-"""The site: ``sphinx-build -W docs docs/_build``, with the extra ``docs``."""
+"""The site: ``sphinx-build -W docs docs/_build``, with the extra ``docs`` and Python 3.11 or later."""
 
 import importlib.metadata
 from pathlib import Path
@@ -27,4 +27,9 @@ html_theme = "pydata_sphinx_theme"
 html_title = f"fastopt {release}"
 html_show_sourcelink = False
 html_sidebars = {"**": []}  # the pages are few: the bar at the top has them all
-html_theme_options = {"header_links_before_dropdown": 7, "show_prev_next": False}
+html_theme_options = {
+    "header_links_before_dropdown": 7,
+    "navbar_align": "left",
+    "show_prev_next": False,
+    "show_toc_level": 2,
+}
