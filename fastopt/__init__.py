@@ -1,5 +1,7 @@
 """Fused optimizer steps for NumPy arrays: as fast as memory, and the same bits on every backend.
 
+Examples
+--------
 >>> import numpy as np
 >>> import fastopt
 >>> W = np.ones((2, 3))

@@ -37,7 +37,7 @@ def features():
     Returns
     -------
     list of str
-        What the processor offers and the operating system allows, of those that there are kernels for.
+        Those that the processor offers, the operating system allows and fastopt has kernels for.
     """
     return import_module("fastopt.engines.compiled.cpu").features() if COMPILED else []
 

@@ -94,7 +94,7 @@ class Pool {
         }
     }
 
-    // Makes helpers as long as some are missing; where the system gives no more, it goes on with those it has.
+    // Makes helpers as long as some are missing; where the system gives no more, the existing ones do the work.
     void grow(int helpers) {
         if (made >= helpers) return;
 #if !defined(_WIN32)
