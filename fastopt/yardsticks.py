@@ -1,7 +1,8 @@
 """What rules are measured against: loops with their reads and writes, and next to no arithmetic of their own.
 
 They are formulas, so that their loops are made as the rules' are. `STREAMS` read the gradient, and read and write the
-parameter and up to four state arrays; with `rooted` they take a root and divide once for each element, as most rules do.
+parameter and up to four state arrays; with `rooted` they take a root and divide once for each element, as most rules
+do.
 """
 
 from fastopt.formula import absolute, sqrt, total

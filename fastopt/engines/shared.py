@@ -32,7 +32,7 @@ def acquire(busy):
 
 
 def learning_rate(lr, updates):
-    """The learning rate, checked: ``lr`` itself, or what it returns, when it is a function, for the number of updates before."""
+    """The learning rate, checked: ``lr`` itself, or what it returns for the number of updates before."""
     if not callable(lr):
         return lr
     return number("lr", lr(updates), whose=f" by its function, called with {updates}")
