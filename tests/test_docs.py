@@ -17,8 +17,8 @@ from types import FunctionType
 import pytest
 
 import fastopt
-from fastopt import formula
 from fastopt.engines.choice import COMPILED
+from fastopt.engines.translator.text import WORDS
 from fastopt.stages import STAGE_NAMES
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -33,7 +33,6 @@ MEMBERS = [
     if not name.startswith("_")
     and isinstance(inspect.getattr_static(fastopt.Optimizer, name), property | staticmethod | FunctionType)
 ]
-WORDS = ["absolute", "dot", "larger", "norm", "power", "sign", "smaller", "sqrt", "total", "where"]
 PUBLIC = [
     *(f"fastopt.{name}" for name in fastopt.__all__),
     *(f"fastopt.Optimizer.{name}" for name in MEMBERS),
@@ -162,13 +161,6 @@ def test_optimizer_documents_all_that_rules_share(validation):
 
     documented = [parameter.name for parameter in ClassDoc(fastopt.Optimizer)["Parameters"]]
     assert documented == ["params", "maximize", "decoupled_weight_decay", *STAGE_NAMES, "backend"]
-
-
-def test_words_are_all_words():
-    from fastopt.engines.translator import reader
-
-    assert sorted(reader._WORDS) == WORDS
-    assert all(hasattr(formula, word) for word in WORDS)
 
 
 @needs_pages
