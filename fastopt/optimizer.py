@@ -333,5 +333,7 @@ class Optimizer(StateDicts, StageOptions, Rule):
         self._stages = stages
 
 
+Optimizer.__signature__ = Optimizer.signature()
+
 # What an option cannot be called.
 RESERVED = {"params", "param_names", *dir(Optimizer)} - set(Optimizer._options)
