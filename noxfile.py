@@ -84,16 +84,16 @@ def gate(session):
     session.run("pytest", "bench/test_gate.py", *session.posargs)
 
 
-@nox.session
+@nox.session(venv_backend="none")
 def asan(session):
     """The tests of a build that watches memory and undefined behaviour."""
-    session.run("bash", ".ci/sanitize", "address", session.create_tmp(), external=True)
+    session.run("bash", ".ci/sanitize", "address", str(session.cache_dir / "asan"))
 
 
-@nox.session
+@nox.session(venv_backend="none")
 def tsan(session):
     """The tests of threads, of a build that watches for data races."""
-    session.run("bash", ".ci/sanitize", "thread", session.create_tmp(), external=True)
+    session.run("bash", ".ci/sanitize", "thread", str(session.cache_dir / "tsan"))
 
 
 @nox.session
