@@ -345,7 +345,7 @@ def test_ema(backend):
     assert_same_bits(opt.ema["p"], expected)
 
 
-def test_averaged_mirrors_the_parameters(backend):
+def test_ema_mirrors_the_parameters(backend):
     arrays = [np.ones(2), np.asfortranarray(np.arange(6.0).reshape(2, 3))]
     averaged = fastopt.SGD(arrays, ema_decay=0.9, backend=backend).ema
     assert isinstance(averaged, tuple)
@@ -354,7 +354,7 @@ def test_averaged_mirrors_the_parameters(backend):
         assert not np.shares_memory(mine, array)
 
 
-def test_swap_averaged(backend):
+def test_swap_ema(backend):
     p = np.array([1.0, 2.0])
     opt = fastopt.SGD(p, lr=1.0, ema_decay=0.5, backend=backend)
     opt.step(np.ones(2))

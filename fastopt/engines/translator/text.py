@@ -22,8 +22,8 @@ _TAKEN = {"i", "n", "inputs", "numbers", "buffers", "sums", "range", "start", "w
 _TAKEN |= {"bint", "by", "cdef", "char", "cimport", "const", "cpdef", "ctypedef", "double", "enum", "extern", "float"}
 _TAKEN |= {"gil", "include", "inline", "int", "long", "new", "nogil", "restrict", "short", "signed", "sizeof", "struct"}
 _TAKEN |= {"union", "unsigned", "void", "volatile", "DEF", "ELIF", "ELSE", "IF", "LANES", "NULL"}
-_FUNCTIONS = {"add_elements", "add_products", "add_squares", "average", "capsule", "clear", "clip", "fold", "folded"}
-_FUNCTIONS |= {"formula", "gather", "kernels", "loop", "reductions", "squares", "swap", "wide"}
+_FUNCTIONS = {"add_elements", "add_products", "add_squares", "accumulate", "capsule", "clear", "clip", "fold", "folded"}
+_FUNCTIONS |= {"formula", "kernels", "loop", "reductions", "sum_of_squares", "swap", "update_ema", "ema", "wide"}
 _FUNCTIONS |= {"fabs", "fabsf", "memset", "sqrt_of_double", "sqrtf"}
 _OURS = re.compile(r"_|.*__|(lanes|term|sums)\d")
 
