@@ -1,1 +1,1 @@
-"""The compiled part: only fastopt.engines.choice imports it."""
+"""The compiled part: only modules of fastopt.engines import it."""
