@@ -84,3 +84,14 @@ SHAPES = [
     (sums_alone, {"lr": 0.1}),
     *((many_numbers, {"lr": 0.1, "t": 7.0, "beta": 0.9, "eps": 1e-8, "corrected": x}) for x in (0.0, 1.0)),
 ]
+
+WORDS = {one.__name__: one for one in (sqrt, absolute, sign, larger, smaller, where, power, total, norm, dot)}
+
+
+def by_text(text):
+    """A formula from its text."""
+    scope = dict(WORDS)
+    exec(text, scope)
+    one = next(value for name, value in scope.items() if name not in WORDS and callable(value))
+    one.text = text
+    return one

@@ -8,6 +8,18 @@ import sys
 
 import numpy as np
 
+from fastopt.formula import CHUNK
+
+ALL_STAGES = {
+    "clip_grad_norm": 1.0,
+    "clip_grad_value": 2e-3,
+    "loss_scale": 3.0,
+    "nonfinite": "skip",
+    "ema_decay": 0.9,
+    "zero_grads": True,
+    "accumulate": 2,
+}
+
 
 def assert_same_bits(actual, expected):
     """Equal to the last bit, the sign of zeros included; of a NaN only that it is one, for its bits carry no value."""
@@ -87,3 +99,52 @@ def interrupted(call, delay, times):
         signal.signal(signal.SIGALRM, previous)
         gc.enable()
     return False
+
+
+def outcome(opt, gradients):
+    """What is left after these steps: all that could differ."""
+    seen = []
+    for step in gradients:
+        step = [None if g is None else g.copy() for g in step]
+        try:
+            opt.step(step)
+        except ValueError as error:
+            seen.append(str(error))
+        seen.append((opt.grad_norm, opt.skipped_steps, step))
+    return opt, seen
+
+
+def small_problem(steps=6):
+    """Both dtypes, lengths around a chunk, and values of all kinds."""
+    rng = np.random.default_rng(0)
+    shapes = [(), (0,), (3,), (31, 33), (CHUNK + 1,), (2 * CHUNK,)]
+    dtypes = [np.float32, np.float64] * 3
+    parameters = [np.asarray(rng.normal(size=s)).astype(d) for s, d in zip(shapes, dtypes, strict=True)]
+    gradients = [[np.asarray(rng.normal(size=p.shape) / 50).astype(p.dtype) for p in parameters] for _ in range(steps)]
+    gradients[1] = [np.asarray(awkward(rng, p.shape, p.dtype)) for p in parameters]
+    gradients[2][2] = gradients[3][2] = gradients[4][4] = None
+    return parameters, gradients
+
+
+def snapshot(opt):
+    return [p.copy() for group in opt.param_groups for p in group["params"]], opt.state_dict()
+
+
+def assert_unchanged(opt, before):
+    arrays, state_dict = before
+    now, state_now = snapshot(opt)
+    for p, q in zip(now, arrays, strict=True):
+        assert_same_bits(p, q)
+    assert state_now["param_groups"] == state_dict["param_groups"]
+    assert state_now["state"].keys() == state_dict["state"].keys()
+    for mine, theirs in zip(state_now["state"].values(), state_dict["state"].values(), strict=True):
+        assert mine.keys() == theirs.keys()
+        for name in mine:
+            assert_same_bits(np.asarray(mine[name]), np.asarray(theirs[name]))
+
+
+def run(opt, rng, steps):
+    """Steps with random gradients for all parameters."""
+    arrays = [p for group in opt.param_groups for p in group["params"]]
+    for _ in range(steps):
+        opt.step([rng.normal(size=p.shape).astype(p.dtype) for p in arrays])

@@ -1,0 +1,125 @@
+"""The averages of parameters, and how they change places with them."""
+
+import copy
+import signal
+
+import numpy as np
+import pytest
+from helpers import (
+    assert_same_bits,
+    interrupted,
+)
+
+import fastopt
+
+
+def test_ema(backend):
+    p = np.array([1.0, 2.0], dtype=np.float32)
+    opt = fastopt.SGD({"p": p}, lr=0.5, ema_decay=0.9, backend=backend)
+    expected = p.copy()
+    assert_same_bits(opt.ema["p"], expected)
+    for _ in range(3):
+        opt.step({"p": np.ones(2, dtype=np.float32)})
+        expected = np.float32(0.9) * expected + np.float32(1 - 0.9) * p
+        assert_same_bits(opt.ema["p"], expected)
+    opt.step({"p": None})
+    assert_same_bits(opt.ema["p"], expected)
+
+
+def test_ema_mirrors_the_parameters(backend):
+    arrays = [np.ones(2), np.asfortranarray(np.arange(6.0).reshape(2, 3))]
+    averaged = fastopt.SGD(arrays, ema_decay=0.9, backend=backend).ema
+    assert isinstance(averaged, tuple)
+    for mine, array in zip(averaged, arrays, strict=True):
+        assert_same_bits(mine, array)
+        assert not np.shares_memory(mine, array)
+
+
+def test_swap_ema(backend):
+    p = np.array([1.0, 2.0])
+    opt = fastopt.SGD(p, lr=1.0, ema_decay=0.5, backend=backend)
+    opt.step(np.ones(2))
+    trained, averaged = p.copy(), opt.ema[0].copy()
+    snapshot = opt.state_dict()
+    with opt.swap_ema():
+        assert_same_bits(p, averaged)
+        assert_same_bits(opt.ema[0], trained)
+        for refused in (
+            lambda: opt.step(np.ones(2)),
+            lambda: opt.bind(np.ones(2)),
+            lambda: opt.state_dict(),
+            lambda: opt.load_state_dict(snapshot),
+            lambda: opt.add_param_group({"params": np.ones(1)}),
+            lambda: opt.param_groups[0].update(lr=0.1),
+            lambda: copy.deepcopy(opt),
+            lambda: opt.swap_ema().__enter__(),
+            lambda: setattr(opt, "loss_scale", 2.0),
+        ):
+            with pytest.raises(RuntimeError, match="while its averages are swapped in"):
+                refused()
+    assert_same_bits(p, trained)
+    with pytest.raises(KeyError), opt.swap_ema():
+        raise KeyError
+    assert_same_bits(p, trained)
+    assert_same_bits(opt.ema[0], averaged)
+    opt.step(np.ones(2))
+
+
+@pytest.mark.parametrize("threads", [1, 3])
+def test_swap_large(threads, backend):
+    rng = np.random.default_rng(0)
+    arrays = [np.asfortranarray(rng.normal(size=(1000, 900))).astype("f4", order="F"), rng.normal(size=300_000)]
+    opt = fastopt.SGD(arrays, lr=1.0, ema_decay=0.5, backend=backend)
+    opt.step([np.ones((1000, 900), dtype=np.float32), np.ones(300_000)])
+    trained, averaged = [p.copy() for p in arrays], [x.copy() for x in opt.ema]
+    with fastopt.num_threads(threads), opt.swap_ema():
+        for p, x, before, swapped in zip(arrays, opt.ema, trained, averaged, strict=True):
+            assert_same_bits(p, swapped)
+            assert_same_bits(x, before)
+    for p, before in zip(arrays, trained, strict=True):
+        assert_same_bits(p, before)
+
+
+def test_swap_of_changed_parameters(backend):
+    """One that became read-only within is put back all the same; before, or resized, it is refused."""
+    p = np.array([1.0, 2.0])
+    opt = fastopt.SGD({"p": p}, lr=1.0, ema_decay=0.5, backend=backend)
+    opt.step({"p": np.ones(2)})
+    with opt.swap_ema():
+        p.flags.writeable = False
+    assert_same_bits(p, np.array([0.0, 1.0]))
+    with pytest.raises(ValueError, match="parameter 'p': the array is read-only"), opt.swap_ema():
+        pass
+    p.flags.writeable = True
+    with pytest.raises(ValueError, match="parameter 'p': its shape was"), opt.swap_ema():
+        p.resize((2, 1), refcheck=False)
+    with pytest.raises(ValueError, match="parameter 'p': its shape was"), opt.swap_ema():
+        pass
+
+
+@pytest.mark.skipif(not hasattr(signal, "setitimer"), reason="Windows has no timer signals")
+def test_interrupted_swap(compiled):
+    """Wherever a signal's exception strikes, the parameters are back afterwards."""
+    p = np.zeros(200_000)
+    opt = fastopt.SGD(p, lr=1.0, ema_decay=0.5, backend=compiled)
+    opt.step(np.ones_like(p))
+
+    def swap():
+        with opt.swap_ema():
+            pass
+
+    interrupts = 0
+    for k in range(300):
+        interrupts += interrupted(swap, 20e-6 + 2e-6 * k, times=50)
+        assert p[0] == p[-1] == -1.0
+        assert opt.ema[0][0] == opt.ema[0][-1] == -0.5
+    assert interrupts > 10
+    opt.step(np.ones_like(p))
+
+
+def test_without_averages(backend):
+    opt = fastopt.SGD(np.ones(2), backend=backend)
+    with pytest.raises(AttributeError, match="make the optimizer with ema_decay"):
+        opt.ema  # noqa: B018
+    with pytest.raises(AttributeError, match="make the optimizer with ema_decay"), opt.swap_ema():
+        pass
