@@ -11,9 +11,9 @@ import numpy as np
 from fastopt.arrays.addresses import AddressMap
 from fastopt.arrays.forms import Array, Gradients, Params, check_names, group_dict, group_dicts
 from fastopt.arrays.parameter import Parameter
+from fastopt.attributes import OptionOfGroups, OptionOfStages
 from fastopt.engines.choice import backend_for
 from fastopt.engines.shared import BOUND, acquire
-from fastopt.attributes import OptionOfGroups, OptionOfStages
 from fastopt.groups import ParamGroup, State, known
 from fastopt.options import did_you_mean
 from fastopt.rule import Rule
@@ -42,8 +42,8 @@ class Optimizer(StateDicts, StageOptions, Rule):
         Gradients are divided by it: multiplied by ``1/loss_scale``. From 2**-126 to 2**126.
     accumulate : int, default 1
         Every so many calls of `step` update, with the mean of these calls' gradients; the others only add to the
-        state ``grad_sum``, and count in ``"accumulated"``. A missing gradient adds nothing; a parameter that had none in
-        any of the calls is skipped.
+        state ``grad_sum``, and count in ``"accumulated"``. A missing gradient adds nothing; a parameter that had none
+        in any of the calls is skipped.
     clip_grad_norm : float, optional
         Multiply the gradients by ``min(1, clip_grad_norm/(norm + 1e-6))``, as PyTorch does. ``norm`` is that of all
         gradients of all groups together, in double precision, which only float64 elements beyond 1e154 overflow.
@@ -329,6 +329,7 @@ class Optimizer(StateDicts, StageOptions, Rule):
         """Take over checked options of the stages."""
         self._engine.set_stages(stages)
         self._stages = stages
+
 
 # What an option cannot be called.
 RESERVED = {"params", "param_names", *dir(Optimizer)} - set(Optimizer._options)

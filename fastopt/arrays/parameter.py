@@ -128,7 +128,8 @@ class Parameter:
         gradient = plain(label, gradient)
         if gradient.dtype != view.dtype:
             raise TypeError(
-                f"{label}: expected {dtype_name(view.dtype)} as its parameter, found {dtype_name(gradient.dtype)}; convert it"
+                f"{label}: expected {dtype_name(view.dtype)} as its parameter, found {dtype_name(gradient.dtype)}; "
+                f"convert it"
             )
         if gradient.shape != view.shape:
             raise ValueError(f"{label}: expected shape {view.shape} as its parameter, found {gradient.shape}")
@@ -144,5 +145,3 @@ class Parameter:
             self._scratch = np.empty_like(view)
         np.copyto(self._scratch, gradient)
         return self._scratch
-
-

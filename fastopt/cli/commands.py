@@ -11,7 +11,8 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 
 import fastopt
-from fastopt.engines import choice, measure
+from fastopt.cli import timing
+from fastopt.engines import choice
 from fastopt.rules import VARIANTS
 
 CAPTION = (
@@ -32,13 +33,13 @@ def cli():
 def info():
     """Show the version, the backends and the processor's features."""
     table = Table(show_header=False, box=None)
-    chosen = " ".join(f"[bold]{name} (default)[/]" if name == backend.default else name for name in fastopt.backends())
+    chosen = " ".join(f"[bold]{name} (default)[/]" if name == choice.default else name for name in fastopt.backends())
     table.add_row("fastopt", fastopt.__version__)
     table.add_row("Python, NumPy", f"{platform.python_version()}, {np.__version__}")
     table.add_row("system", f"{platform.system()} {platform.machine()}")
     table.add_row("backends", chosen)
-    features = " ".join(backend.features()) or "none beyond the baseline"
-    table.add_row("processor features", features if backend.COMPILED else "unknown, as nothing is compiled")
+    features = " ".join(choice.features()) or "none beyond the baseline"
+    table.add_row("processor features", features if choice.COMPILED else "unknown, as nothing is compiled")
     table.add_row("threads", f"up to {fastopt.get_num_threads()} for a step, of {os.cpu_count()}")
     console.print(table)
 
@@ -46,13 +47,13 @@ def info():
 @cli.command()
 @click.option("--size", "sizes", type=click.IntRange(min=1), multiple=True, help="Elements; may be given repeatedly.")
 @click.option("--dtype", type=click.Choice(["float32", "float64"]), default="float32", show_default=True)
-@click.option("--backend", "name", type=click.Choice(backend.NAMES), help="Default: the one that fastopt chooses.")
+@click.option("--backend", "name", type=click.Choice(choice.NAMES), help="Default: the one that fastopt chooses.")
 @click.option("--seconds", type=click.FloatRange(min=0), default=0.5, show_default=True, help="For each row.")
 def bench(sizes, dtype, name, seconds):
     """Time each rule's step against the NumPy reference and against the machine's memory limit."""
     sizes = sizes or (100, 10_000, 1_000_000, 16_000_000)
     try:
-        used = backend.get_backend(name).name
+        used = choice.get_backend(name).name
     except ValueError as error:
         raise click.ClickException(str(error)) from None
     title = f"One step, {dtype}, {used}, {platform.machine()}"
@@ -94,10 +95,10 @@ def demo(epochs, output):
 
     FASTOPT_BACKEND chooses another backend. Fails unless the trained weights are identical bit for bit.
     """
-    from fastopt import demo as training
+    from fastopt.cli import demo as training
 
     training.check_picture(output)
-    used = backend.default
+    used = choice.default
     if used == "numpy":
         console.print("The backend is numpy: the reference is compared with itself.")
     table = Table(title=f"Handwritten digits, epochs: {epochs}", caption="µs: the median time of a step")

@@ -12,8 +12,8 @@ from matplotlib.figure import Figure
 from sklearn.datasets import load_digits
 from sklearn.model_selection import train_test_split
 
-from fastopt.engines import choice
 from fastopt.cli.network import accuracy, loss_and_gradients, new_network
+from fastopt.engines import choice
 from fastopt.rules import VARIANTS
 
 SIZES = (64, 128, 64, 10)
@@ -115,5 +115,5 @@ def draw(comparisons, path):
     bars.invert_yaxis()
     bars.margins(x=0.12)
     bits = "same bits" if all(comparison.identical for comparison in comparisons) else "OTHER BITS"
-    bars.set(xlabel=f"times faster than the NumPy reference ({backend.default})", title=f"Time of a step, {bits}")
+    bars.set(xlabel=f"times faster than the NumPy reference ({choice.default})", title=f"Time of a step, {bits}")
     figure.savefig(path, dpi=110)

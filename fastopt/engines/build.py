@@ -1,7 +1,7 @@
 """How loops are built: the flags that keep the bits, for each compiler and instruction set.
 
-setup.py builds the package with it, and ``python build.py settings.json`` the loops of a user's rule, in a process of its
-own. So it imports nothing of the package.
+setup.py builds the package with it, and ``python build.py settings.json`` the loops of a user's rule, in a process of
+its own. So it imports nothing of the package.
 """
 
 import json

@@ -232,8 +232,8 @@ class Engine:
         self.updates += bool(active)
 
 
-# The stages' loops on one array. The compiled ones equal them to the last bit, because they do the same operations, each
-# rounded once, in the same order. Numbers have the arrays' type.
+# The stages' loops on one array. The compiled ones equal them to the last bit, because they do the same operations,
+# each rounded once, in the same order. Numbers have the arrays' type.
 
 
 def sum_of_squares(x):

@@ -3,9 +3,9 @@
 from pathlib import Path
 
 from fastopt import yardsticks
-from fastopt.rules import VARIANTS
 from fastopt.engines.translator.reader import translate
 from fastopt.engines.translator.writer import write
+from fastopt.rules import VARIANTS
 
 PXI = Path(__file__).parent.parent / "compiled" / "rules.pxi"
 

@@ -19,7 +19,6 @@ from dataclasses import dataclass, replace
 from types import CellType
 
 from fastopt import formula as words
-from fastopt.formula import key_of, signature
 from fastopt.engines.translator.parts import (
     COMPARISONS,
     OPERATORS,
@@ -35,6 +34,7 @@ from fastopt.engines.translator.parts import (
     needed,
     read_of,
 )
+from fastopt.formula import key_of, signature
 
 LIMITS = {"state": 8, "numbers": 32, "sums": 4}  # of a formula: the engine has room for so many
 _WORDS = {"sqrt": 1, "absolute": 1, "sign": 1, "larger": 2, "smaller": 2, "where": 3, "power": 2}
@@ -323,7 +323,7 @@ class _Run(ast.NodeVisitor):
         """What a formula returns: a step, or none, and behind it the numbers that it carries on."""
         made = statement.value
         step, *carried = made.elts if isinstance(made, ast.Tuple) else (made,)
-        if not (step is None or isinstance(step, ast.Constant) and step.value is None):
+        if not (step is None or (isinstance(step, ast.Constant) and step.value is None)):
             self.returned = self.visit(step)
             if self.returned.kind != "array":
                 self.refuse(statement, f"{ast.unparse(statement)}: what it returns is no array")
