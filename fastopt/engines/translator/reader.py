@@ -15,8 +15,10 @@ import inspect
 import operator
 import re
 import textwrap
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from types import CellType
+from typing import Any, NoReturn, TypeAlias
 
 from fastopt import formula as words
 from fastopt.engines.translator.parts import (
@@ -25,6 +27,7 @@ from fastopt.engines.translator.parts import (
     Choice,
     Line,
     Loop,
+    Numbers,
     Refused,
     Sum,
     Translation,
@@ -34,28 +37,38 @@ from fastopt.engines.translator.parts import (
     needed,
     read_of,
 )
-from fastopt.formula import key_of, signature
+from fastopt.formula import Formula, key_of, signature
 
 LIMITS = {"state": 8, "numbers": 32, "sums": 4}  # of a formula: the engine has room for so many
-_WORDS = {"sqrt": 1, "absolute": 1, "sign": 1, "larger": 2, "smaller": 2, "where": 3, "power": 2}
 _SUMS = {"total": 1, "norm": 1, "dot": 2}
-_WORDS |= _SUMS
+_WORDS = {"sqrt": 1, "absolute": 1, "sign": 1, "larger": 2, "smaller": 2, "where": 3, "power": 2, **_SUMS}
 _MEANING = {word: getattr(words, word) for word in _WORDS}
 _FRAME_NAMES = {"d", "g", "s", "l2", "keep"}
 # What the loops are written with, and what means something to Cython.
-_TAKEN = {"i", "n", "inputs", "numbers", "buffers", "sums", "range", "start", "width", "wide", "real", *_WORDS}
-_TAKEN |= {"bint", "by", "cdef", "char", "cimport", "const", "cpdef", "ctypedef", "double", "enum", "extern", "float"}
-_TAKEN |= {"gil", "include", "inline", "int", "long", "new", "nogil", "restrict", "short", "signed", "sizeof", "struct"}
-_TAKEN |= {"union", "unsigned", "void", "volatile", "DEF", "ELIF", "ELSE", "IF", "LANES", "NULL"}
-_IN_PYTHON = {ast.Add: operator.add, ast.Sub: operator.sub, ast.Mult: operator.mul, ast.Div: operator.truediv}
-_FUNCTIONS = {"add_elements", "add_products", "add_squares", "average", "capsule", "clear", "clip", "fold", "folded"}
-_FUNCTIONS |= {"formula", "gather", "kernels", "loop", "reductions", "squares", "swap", "wide"}
-_FUNCTIONS |= {"fabs", "fabsf", "memset", "sqrt_of_double", "sqrtf"}
+_TAKEN = (
+    {"i", "n", "inputs", "numbers", "buffers", "sums", "range", "start", "width", "wide", "real", *_WORDS}
+    | {"bint", "by", "cdef", "char", "cimport", "const", "cpdef", "ctypedef", "double", "enum", "extern", "float"}
+    | {"gil", "include", "inline", "int", "long", "new", "nogil", "restrict", "short", "signed", "sizeof", "struct"}
+    | {"union", "unsigned", "void", "volatile", "DEF", "ELIF", "ELSE", "IF", "LANES", "NULL"}
+)
+_IN_PYTHON: dict[type[ast.operator], Callable[[Any, Any], Any]] = {
+    ast.Add: operator.add,
+    ast.Sub: operator.sub,
+    ast.Mult: operator.mul,
+    ast.Div: lambda x, y: x / y,
+}
+_FUNCTIONS = (
+    {"add_elements", "add_products", "add_squares", "average", "capsule", "clear", "clip", "fold", "folded"}
+    | {"formula", "gather", "kernels", "loop", "reductions", "squares", "swap", "wide"}
+    | {"fabs", "fabsf", "memset", "sqrt_of_double", "sqrtf"}
+)
 _OURS = re.compile(r"_|.*__|(lanes|term|sums)\d")
 _LARGEST = 3.4028234663852886e38  # that float32 can hold
 
+_Decisions: TypeAlias = Mapping[str, tuple[ast.expr, bool]]  # conditions and their answers, by their text
 
-def translate(formula):
+
+def translate(formula: Formula) -> Translation:
     """Read a formula.
 
     Parameters
@@ -73,9 +86,9 @@ def translate(formula):
         It says something that C would not say with the same bits, or its text cannot be found.
     """
     text = _Text(formula)
-    loops = []
+    loops: list[Loop] = []
 
-    def grow(decisions):
+    def grow(decisions: _Decisions) -> Choice | Loop:
         """The tree below these decisions. A run that meets an open choice is dropped, and repeated with each answer."""
         try:
             loops.append(_Run(text, decisions).loop())
@@ -105,13 +118,13 @@ def translate(formula):
     return Translation(key_of(formula), names.state, names.inputs, tree, loops)
 
 
-def _numbers_of(loop):
+def _numbers_of(loop: Loop) -> set[str]:
     """The names that a loop's numbers are computed of."""
     nodes = [*loop.before.values(), *loop.kept.values(), *loop.definitions.values()]
     return {name for node in nodes for name in names_in(node)}
 
 
-def _conditions(tree):
+def _conditions(tree: Choice | Loop) -> set[str]:
     """The names that decide."""
     if isinstance(tree, Loop):
         return set()
@@ -121,7 +134,7 @@ def _conditions(tree):
 class _Text:
     """A formula's syntax tree, and where it stands."""
 
-    def __init__(self, formula):
+    def __init__(self, formula: Formula) -> None:
         self.file, first = formula.__code__.co_filename, 1
         try:
             text = getattr(formula, "text", None)
@@ -132,12 +145,14 @@ class _Text:
             raise Refused(f"{self.file}: the text of {formula.__name__} cannot be found; write it in a file") from None
         self.offset = first - 1
         self.scope = formula.__globals__ | _closure(formula)
+        function: ast.stmt | None
         try:
-            (self.function,) = ast.parse(textwrap.dedent(text)).body
+            (function,) = ast.parse(textwrap.dedent(text)).body
         except (SyntaxError, ValueError):
-            self.function = None
-        if not isinstance(self.function, ast.FunctionDef) or self.function.decorator_list:
+            function = None
+        if not isinstance(function, ast.FunctionDef) or function.decorator_list:
             raise Refused(f"{self.file}:{first}: a formula is a def by itself, without decorators")
+        self.function = function
         try:
             self.signature = signature(formula)
         except TypeError as error:
@@ -150,15 +165,15 @@ class _Text:
         for name in self.signature.inputs:
             self.check_name(self.function, name, ("p",))
 
-    def refuse(self, node, reason):
+    def refuse(self, node: ast.stmt | ast.expr, reason: str) -> NoReturn:
         raise Refused(f"{self.file}:{node.lineno + self.offset}: {reason}")
 
-    def check_name(self, node, name, forbidden=()):
+    def check_name(self, node: ast.stmt, name: str, forbidden: Sequence[str] = ()) -> None:
         if name in _FRAME_NAMES | _TAKEN or name in forbidden or _OURS.match(name):
             self.refuse(node, f"{name}: the name means something else in a loop; choose another")
 
 
-def _closure(formula):
+def _closure(formula: Formula) -> dict[str, Any]:
     """The names that a formula has from the function around it."""
     cells = zip(formula.__code__.co_freevars, formula.__closure__ or (), strict=True)
     return {name: cell.cell_contents for name, cell in cells if cell != CellType()}
@@ -167,7 +182,7 @@ def _closure(formula):
 class _Undecided(Exception):
     """A choice between loops that has not been made yet."""
 
-    def __init__(self, key, condition, definitions):
+    def __init__(self, key: str, condition: ast.expr, definitions: Numbers) -> None:
         self.key, self.condition, self.definitions = key, condition, definitions
 
 
@@ -182,19 +197,19 @@ class _Value:
     literal: int | float | None = None  # what Python computes of literals alone
 
 
-def _name(text):
+def _name(text: str) -> ast.Name:
     return ast.Name(id=text)
 
 
-def _call(word, nodes):
+def _call(word: str, nodes: list[ast.expr]) -> ast.Call:
     return ast.Call(_name(word), nodes, [])
 
 
 class _Run(ast.NodeVisitor):
     """Follows a formula to one end of its tree. Visiting an expression gives its value."""
 
-    def __init__(self, text, decisions):
-        self.text, self.refuse, self.decisions = text, text.refuse, decisions
+    def __init__(self, text: _Text, decisions: _Decisions) -> None:
+        self.text, self.decisions = text, decisions
         self.known = {name: _Value(_name(f"{name}[i]"), "array", array=name) for name in text.signature.arrays}
         numbers = (*text.signature.numbers, *text.signature.carried)
         self.known |= {name: _Value(_name(name), "number") for name in numbers}
@@ -203,14 +218,20 @@ class _Run(ast.NodeVisitor):
         self.parameters = set(self.known)
         scaled, decayed = (ast.BinOp(_name(x), ast.Mult(), _name(y)) for x, y in (("s", "g[i]"), ("l2", "p[i]")))
         self.lines = [Line("d", ast.BinOp(scaled, ast.Add(), decayed))]
-        self.versions = {}  # of the names of the loop's own values
-        self.sums = []
-        self.definitions, self.after_definitions = {}, {}
-        self.before, self.kept, self.after = {}, {}, {}
-        self.returned = None
-        self.carried = []
+        self.versions: dict[str, int] = {}  # of the names of the loop's own values
+        self.sums: list[Sum] = []
+        self.definitions: Numbers = {}
+        self.after_definitions: Numbers = {}
+        self.before: Numbers = {}
+        self.kept: Numbers = {}
+        self.after: Numbers = {}
+        self.returned: _Value | None = None
+        self.carried: list[str] = []
 
-    def loop(self):
+    def refuse(self, node: ast.stmt | ast.expr, reason: str) -> NoReturn:
+        self.text.refuse(node, reason)
+
+    def loop(self) -> Loop:
         """The loop at the end."""
         function = self.text.function
         self.follow(function.body)
@@ -248,14 +269,14 @@ class _Run(ast.NodeVisitor):
             carried=self.carried,
         )
 
-    def passes(self):
+    def passes(self) -> tuple[list[Line], list[Line]]:
         """The lines of the pass that sums, and of the one that updates."""
         if not self.sums:
             return [], needed(self.lines)
         function = self.text.function
         barrier = max(one.position for one in self.sums)
         first, second = self.lines[:barrier], self.lines[barrier:]
-        written = {}
+        written: dict[str, int] = {}
         for index, line in enumerate(first):
             if line.array == "p":
                 self.refuse(function, "p changes before a sum; sum first")
@@ -274,9 +295,9 @@ class _Run(ast.NodeVisitor):
             with_terms[one.position : one.position] = add(index, one, written)
         return needed(with_terms), needed([*again, *second])
 
-    def terms(self, index, one, written):
+    def terms(self, index: int, one: Sum, written: Mapping[str, int]) -> list[Line]:
         """The lines for a sum that is added up after each row: beside updates it would make their vectors narrower."""
-        lines = []
+        lines: list[Line] = []
         for factor in one.distinct_factors:
             array = array_of(factor.id) if isinstance(factor, ast.Name) else None
             if array is None or written.get(array, -1) >= one.position:
@@ -285,9 +306,10 @@ class _Run(ast.NodeVisitor):
             one.rows.append(array)
         return lines
 
-    def lanes(self, index, one, written):
+    def lanes(self, index: int, one: Sum, written: Mapping[str, int]) -> list[Line]:
         """The lines for a sum that is added up as it is computed."""
-        lines, wide = [], []
+        lines: list[Line] = []
+        wide: list[ast.expr] = []
         for factor in one.distinct_factors:
             if not isinstance(factor, ast.Name):
                 lines.append(Line(f"term{index}{'ab'[len(lines)]}", factor))
@@ -300,7 +322,7 @@ class _Run(ast.NodeVisitor):
 
     # Statements
 
-    def follow(self, body):
+    def follow(self, body: Iterable[ast.stmt]) -> bool:
         """Follow statements; whether one of them returned."""
         for statement in body:
             if isinstance(statement, ast.Expr) and isinstance(statement.value, ast.Constant):
@@ -313,28 +335,28 @@ class _Run(ast.NodeVisitor):
                 if self.follow(statement.body if decided else statement.orelse):
                     return True
             elif isinstance(statement, ast.Assign) and len(statement.targets) == 1:
-                self.assign(statement, statement.targets[0], self.visit(statement.value))
+                self.assign(statement, statement.targets[0], self.value(statement.value))
             elif not isinstance(statement, ast.Pass):
                 start = ast.unparse(statement).splitlines()[0]
                 self.refuse(statement, f"{start}: a formula consists of x = ..., x[:] = ..., if and return")
         return False
 
-    def give_back(self, statement):
+    def give_back(self, statement: ast.Return) -> None:
         """What a formula returns: a step, or none, and behind it the numbers that it carries on."""
         made = statement.value
-        step, *carried = made.elts if isinstance(made, ast.Tuple) else (made,)
+        step, carried = (made.elts[0], made.elts[1:]) if isinstance(made, ast.Tuple) and made.elts else (made, [])
         if not (step is None or (isinstance(step, ast.Constant) and step.value is None)):
-            self.returned = self.visit(step)
-            if self.returned.kind != "array":
+            self.returned = returned = self.value(step)
+            if returned.kind != "array":
                 self.refuse(statement, f"{ast.unparse(statement)}: what it returns is no array")
         for node in carried:
-            value = self.visit(node)
+            value = self.value(node)
             if value.kind != "number":
                 self.refuse(statement, f"{ast.unparse(node)}: what is carried on is a number")
             place = self.place(self.after if value.after_sum else self.kept, value.node)
             self.carried.append(place.id)
 
-    def assign(self, statement, target, value):
+    def assign(self, statement: ast.stmt, target: ast.expr, value: _Value) -> None:
         if isinstance(target, ast.Subscript):
             self.assign_array(statement, target, value)
             return
@@ -354,28 +376,33 @@ class _Run(ast.NodeVisitor):
                 value = replace(value, node=_name(name))
         elif value.array is None:
             version = self.versions[name] = self.versions.get(name, 0) + 1
-            target = name if version == 1 else f"{name}__{version}"
-            self.lines.append(Line(target, value.node))
-            value = _Value(_name(target), "array")
+            own = name if version == 1 else f"{name}__{version}"
+            self.lines.append(Line(own, value.node))
+            value = _Value(_name(own), "array")
         self.known[name] = value  # as in NumPy, perhaps another name of the same array
 
-    def assign_array(self, statement, target, value):
+    def assign_array(self, statement: ast.stmt, target: ast.Subscript, value: _Value) -> None:
         part = target.slice
         whole = isinstance(part, ast.Slice) and part.lower is part.upper is part.step is None
-        array = self.known[target.value.id].array if getattr(target.value, "id", None) in self.known else None
-        if not whole or array is None:
+        known = self.known.get(target.value.id) if isinstance(target.value, ast.Name) else None
+        if not whole or known is None or known.array is None:
             self.refuse(statement, f"{ast.unparse(target)}: whole state arrays are assigned, as in m[:] = ..., and p")
-        self.lines.append(Line(f"{array}[i]", self.element(statement, value), array))
+        self.lines.append(Line(f"{known.array}[i]", self.element(statement, value), known.array))
 
     # Expressions
 
-    def generic_visit(self, node):
+    def value(self, node: ast.expr) -> _Value:
+        """What an expression comes to."""
+        value: _Value = self.visit(node)
+        return value
+
+    def generic_visit(self, node: Any) -> NoReturn:
         self.refuse(node, f"{ast.unparse(node)}: a formula has no such expression")
 
-    def visit_Constant(self, node):
+    def visit_Constant(self, node: ast.Constant) -> _Value:
         return self.literal(node, lambda: node.value)
 
-    def literal(self, node, compute, *literals):
+    def literal(self, node: ast.expr, compute: Callable[..., Any], *literals: object) -> _Value:
         """A literal, or what is computed of literals alone: by Python, for whole numbers are exact there."""
         try:
             value = compute(*literals)
@@ -387,16 +414,16 @@ class _Run(ast.NodeVisitor):
             self.refuse(node, f"{ast.unparse(node)}: a formula's literals are numbers that float64 can hold")
         return _Value(ast.Constant(float(value)), "number", literal=value)
 
-    def visit_Name(self, node):
+    def visit_Name(self, node: ast.Name) -> _Value:
         if node.id not in self.known:
             self.refuse(node, f"{node.id}: it has no value here; a formula knows its parameters and its own names")
         return self.known[node.id]
 
-    def visit_UnaryOp(self, node):
+    def visit_UnaryOp(self, node: ast.UnaryOp) -> _Value:
         if isinstance(node.op, ast.Not):
             value = self.condition(node.operand)
         else:
-            value = self.visit(node.operand)
+            value = self.value(node.operand)
             if value.kind not in ("array", "number") or not isinstance(node.op, ast.USub | ast.UAdd):
                 self.refuse(node, f"{ast.unparse(node)}: a formula has no such operation")
             if isinstance(node.op, ast.UAdd):
@@ -405,30 +432,32 @@ class _Run(ast.NodeVisitor):
             return self.literal(node, operator.neg, value.literal)
         return _Value(ast.UnaryOp(node.op, value.node), value.kind, value.after_sum)
 
-    def visit_BinOp(self, node):
+    def visit_BinOp(self, node: ast.BinOp) -> _Value:
         if type(node.op) not in OPERATORS:
             hint = "; write powers as products, or power(x, k)" if isinstance(node.op, ast.Pow) else ""
             self.refuse(node, f"{ast.unparse(node)}: a formula computes with + - * /{hint}")
-        values = self.visit(node.left), self.visit(node.right)
-        return self.combined(node, values, lambda x, y: ast.BinOp(x, node.op, y), _IN_PYTHON[type(node.op)])
+        values = self.value(node.left), self.value(node.right)
+        return self.combined(
+            node, values, lambda nodes: ast.BinOp(nodes[0], node.op, nodes[1]), _IN_PYTHON[type(node.op)]
+        )
 
-    def visit_Compare(self, node):
+    def visit_Compare(self, node: ast.Compare) -> _Value:
         if len(node.ops) != 1 or type(node.ops[0]) not in COMPARISONS:
             self.refuse(node, f"{ast.unparse(node)}: a formula compares two values at a time")
-        values = self.visit(node.left), self.visit(node.comparators[0])
-        made = self.combined(node, values, lambda x, y: ast.Compare(x, node.ops, [y]), None)
+        values = self.value(node.left), self.value(node.comparators[0])
+        made = self.combined(node, values, lambda nodes: ast.Compare(nodes[0], node.ops, [nodes[1]]), None)
         return replace(made, kind="mask" if made.kind == "array" else "condition")
 
-    def visit_BoolOp(self, node):
+    def visit_BoolOp(self, node: ast.BoolOp) -> _Value:
         values = self.side_by_side([self.condition(one) for one in node.values])
         return _Value(ast.BoolOp(node.op, [one.node for one in values]), "condition", _any_after_sum(values))
 
-    def visit_IfExp(self, node):
+    def visit_IfExp(self, node: ast.IfExp) -> _Value:
         return self.chosen(node, self.condition(node.test), node.body, node.orelse)
 
-    def visit_Call(self, node):
-        word = getattr(node.func, "id", None)
-        if word not in _WORDS or self.text.scope.get(word) is not _MEANING[word]:
+    def visit_Call(self, node: ast.Call) -> _Value:
+        word = node.func.id if isinstance(node.func, ast.Name) else None
+        if word is None or word not in _WORDS or self.text.scope.get(word) is not _MEANING[word]:
             reason = "others need not have the same bits on every machine"
             self.refuse(node, f"{ast.unparse(node)}: the words of a formula are {', '.join(_WORDS)}; {reason}")
         if len(node.args) != _WORDS[word] or node.keywords or any(isinstance(one, ast.Starred) for one in node.args):
@@ -437,35 +466,43 @@ class _Run(ast.NodeVisitor):
             return self.sum(node, word)
         if word == "where":
             return self.where(node)
-        values = [self.visit(one) for one in node.args]
+        values = [self.value(one) for one in node.args]
         if word == "power" and any(value.kind == "array" for value in values):
             return self.power(node, values[0])
-        return self.combined(node, values, lambda *nodes: _call(word, list(nodes)), _MEANING[word])
+        return self.combined(node, values, lambda nodes: _call(word, nodes), _MEANING[word])
 
-    def combined(self, node, values, make, compute):
+    def combined(
+        self,
+        node: ast.expr,
+        values: Sequence[_Value],
+        make: Callable[[list[ast.expr]], ast.expr],
+        compute: Callable[..., Any] | None,
+    ) -> _Value:
         """An operation on numbers, or on arrays and perhaps numbers, which are rounded there."""
         if any(value.kind not in ("array", "number") for value in values):
             self.refuse(node, f"{ast.unparse(node)}: it computes with a comparison or a flag; use where, or if")
         if any(value.kind == "array" for value in values):
-            return _Value(make(*(self.element(node, value) for value in values)), "array")
+            return _Value(make([self.element(node, value) for value in values]), "array")
         if compute and all(value.literal is not None for value in values):
             return self.literal(node, compute, *(value.literal for value in values))
         values = self.side_by_side(values)
-        return _Value(make(*(value.node for value in values)), "number", _any_after_sum(values))
+        return _Value(make([value.node for value in values]), "number", _any_after_sum(values))
 
-    def where(self, node):
+    def where(self, node: ast.Call) -> _Value:
         test, *arms = node.args
-        condition = self.visit(test)
+        condition = self.value(test)
         if condition.kind == "condition":
             return self.chosen(node, condition, *arms)
-        values = [self.visit(one) for one in arms]
+        values = [self.value(one) for one in arms]
         if condition.kind != "mask" or all(value.kind != "array" for value in values):
             self.refuse(node, f"{ast.unparse(node)}: where takes a comparison and two values, one of them an array")
-        return _Value(ast.IfExp(condition.node, *(self.element(node, value) for value in values)), "array")
+        yes, no = (self.element(node, value) for value in values)
+        return _Value(ast.IfExp(condition.node, yes, no), "array")
 
-    def power(self, node, x):
+    def power(self, node: ast.Call, x: _Value) -> _Value:
         """An array's, as `fastopt.formula.power` computes it."""
-        square, k, result = x.node, getattr(node.args[1], "value", None), None
+        square, k = x.node, getattr(node.args[1], "value", None)
+        result: Any = None
         if x.kind != "array" or type(k) is not int or not 1 <= k <= 64:
             self.refuse(node, f"{ast.unparse(node)}: of an array power takes a literal integer from 1 to 64")
         while k:
@@ -475,8 +512,8 @@ class _Run(ast.NodeVisitor):
             square = ast.BinOp(square, ast.Mult(), square)
         return _Value(result, "array")
 
-    def sum(self, node, word):
-        values = [self.visit(one) for one in node.args]
+    def sum(self, node: ast.Call, word: str) -> _Value:
+        values = [self.value(one) for one in node.args]
         if any(value.kind != "array" for value in values):
             self.refuse(node, f"{ast.unparse(node)}: it sums over no array")
         factors = [value.node for value in values] * (2 if word == "norm" else 1)
@@ -490,29 +527,30 @@ class _Run(ast.NodeVisitor):
 
     # Choices
 
-    def condition(self, node):
+    def condition(self, node: ast.expr) -> _Value:
         """What decides: a flag, a comparison of numbers, or a number, which counts where it is not 0."""
-        value = self.visit(node)
+        value = self.value(node)
         if value.kind == "number":
             return replace(value, node=ast.Compare(value.node, [ast.NotEq()], [ast.Constant(0.0)]), kind="condition")
         if value.kind != "condition":
             self.refuse(node, f"{ast.unparse(node)}: an array decides nothing by itself; use where")
         return value
 
-    def chosen(self, node, condition, body, orelse):
+    def chosen(self, node: ast.expr, condition: _Value, body: ast.expr, orelse: ast.expr) -> _Value:
         """One of two: of numbers it is a number, of arrays a choice between loops."""
         if any(self.mentions_array(one) for one in (body, orelse)):
-            return self.visit(body if self.decide(node, condition) else orelse)
-        arms = [self.visit(body), self.visit(orelse)]
+            return self.value(body if self.decide(node, condition) else orelse)
+        arms = [self.value(body), self.value(orelse)]
         if any(value.kind != "number" for value in arms):
             self.refuse(node, f"{ast.unparse(node)}: it gives neither an array nor a number")
         if condition.after_sum and not all(one.after_sum or one.literal is not None for one in arms):
             # NumPy would ask such a number whether it fits, and C would not.
             self.refuse(node, f"{ast.unparse(node)}: a sum chooses between what depends on sums, and literals")
         values = self.side_by_side([condition, *arms])
-        return _Value(ast.IfExp(*(value.node for value in values)), "number", _any_after_sum(values))
+        test, yes, no = (value.node for value in values)
+        return _Value(ast.IfExp(test, yes, no), "number", _any_after_sum(values))
 
-    def decide(self, node, condition):
+    def decide(self, node: ast.stmt | ast.expr, condition: _Value) -> bool:
         """How a choice between loops is made on the way to this end."""
         if isinstance(condition.node, ast.UnaryOp):
             return not self.decide(node, replace(condition, node=condition.node.operand))
@@ -525,7 +563,7 @@ class _Run(ast.NodeVisitor):
             raise _Undecided(key, condition.node, dict(self.definitions))
         return self.decisions[key][1]
 
-    def mentions_array(self, node):
+    def mentions_array(self, node: ast.AST) -> bool:
         """Whether arrays stand in an expression, but for those that it sums."""
         if isinstance(node, ast.Call) and getattr(node.func, "id", None) in _SUMS:
             return False
@@ -535,7 +573,7 @@ class _Run(ast.NodeVisitor):
 
     # Numbers
 
-    def element(self, node, value):
+    def element(self, node: ast.stmt | ast.expr, value: _Value) -> ast.expr:
         """A value as it stands in a loop: a number is rounded to the arrays' type."""
         if value.kind == "array":
             return value.node
@@ -545,7 +583,7 @@ class _Run(ast.NodeVisitor):
             return _name(f"<real>{ast.unparse(value.node)}")
         return self.place(self.after if value.after_sum else self.before, value.node)
 
-    def side_by_side(self, values):
+    def side_by_side(self, values: Sequence[_Value]) -> Sequence[_Value]:
         """Where one of several depends on a sum, the others are kept until it is known."""
         if not _any_after_sum(values):
             return values
@@ -556,7 +594,7 @@ class _Run(ast.NodeVisitor):
             for value in values
         ]
 
-    def place(self, places, node):
+    def place(self, places: Numbers, node: ast.expr) -> ast.Name:
         """The name of a number's place, new or known."""
         name, text = mangled(node), ast.unparse(node)
         everywhere = self.kept | self.after | self.before
@@ -566,5 +604,5 @@ class _Run(ast.NodeVisitor):
         return _name(name)
 
 
-def _any_after_sum(values):
+def _any_after_sum(values: Iterable[_Value]) -> bool:
     return any(value.after_sum for value in values)
