@@ -192,11 +192,12 @@ def where(condition: float | NDArray[np.bool_], x: Any, y: Any) -> Any:
     if not arrays:
         raise TypeError("where: one of its two values has to be an array, for it gives the type")
     dtype = arrays[0].dtype
-    return np.where(
-        condition,
-        *(one if isinstance(one, np.ndarray) else one.rounded(dtype) if isinstance(one, Number) else dtype.type(one)
-          for one in values),
-    )  # fmt: skip
+    first, second = [
+        one if isinstance(one, np.ndarray) else one.rounded(dtype) if isinstance(one, Number) else dtype.type(one)
+        for one in values
+    ]
+    chosen: NDArray[Any] = np.where(condition, first, second)
+    return chosen
 
 
 @overload

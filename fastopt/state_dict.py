@@ -2,7 +2,7 @@
 
 import math
 from collections import Counter
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from numbers import Integral, Real
 from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
@@ -33,17 +33,21 @@ class StateDicts:
     """An optimizer's ``state_dict`` and ``load_state_dict``, and pickling."""
 
     if TYPE_CHECKING:
-        _busy: Any
-        _defaults: dict[str, Any]
-        _engine: Any
-        _forced: str | None
-        _groups: list[ParamGroup]
-        _parameters: list[Parameter]
-        _state: tuple[State, ...]
-        _stages: Stages
-        _start_empty: Callable[[str | None], None]
-        _extend: Callable[[Iterable[dict[str, Any]]], None]
-        _set_stages: Callable[[Stages], None]
+
+        def _of_the_optimizer(self) -> None:
+            # Not of the class, where editors would take them for options.
+            self._busy: Any
+            self._defaults: dict[str, Any]
+            self._engine: Any
+            self._forced: str | None
+            self._groups: list[ParamGroup]
+            self._parameters: list[Parameter]
+            self._state: tuple[State, ...]
+            self._stages: Stages
+
+        def _start_empty(self, backend: str | None) -> None: ...
+        def _extend(self, dicts: Iterable[dict[str, Any]]) -> None: ...
+        def _set_stages(self, stages: Stages) -> None: ...
 
     def state_dict(self) -> dict[str, Any]:
         """A snapshot of state and options, laid out as PyTorch's.

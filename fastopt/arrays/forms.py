@@ -10,9 +10,8 @@ from fastopt.arrays.layout import Array
 from fastopt.arrays.parameter import Parameter
 from fastopt.options import did_you_mean
 
-Params: TypeAlias = (
-    Array | Iterable[Array] | Mapping[str, Array] | Iterable[tuple[str, Array]] | Iterable[Mapping[str, Any]]
-)
+# One Iterable of all kinds of items: of several, checkers would not know which one a list is meant for.
+Params: TypeAlias = Array | Mapping[str, Array] | Iterable[Array | tuple[str, Array] | Mapping[str, Any]]
 Gradients: TypeAlias = Array | Iterable[Array | None] | Mapping[str, Array | None]
 
 
