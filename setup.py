@@ -1,4 +1,4 @@
-"""What pyproject.toml cannot say: one extension for each instruction set. Their flags are in fastopt/engines/build.py."""
+"""What pyproject.toml cannot say: an extension for each instruction set, with the flags of fastopt/engines/build.py."""
 
 import importlib.util
 import os

@@ -1,5 +1,7 @@
 """Fused optimizer steps for NumPy arrays: as fast as memory, and the same bits on every backend.
 
+Examples
+--------
 >>> import numpy as np
 >>> import fastopt
 >>> W = np.ones((2, 3))
@@ -13,6 +15,7 @@ array([[0.75, 0.75, 0.75],
 from importlib.metadata import version as _version
 
 from fastopt.engines.choice import backends
+from fastopt.engines.compile_rule import compile
 from fastopt.engines.threads import get_num_threads, num_threads, set_num_threads
 from fastopt.optimizer import Optimizer
 from fastopt.rules import LAMB, LARS, SGD, Adadelta, Adagrad, Adam, AdamW, Adan, Lion, RMSprop
@@ -31,7 +34,13 @@ __all__ = [
     "Optimizer",
     "RMSprop",
     "backends",
+    "compile",
     "get_num_threads",
     "num_threads",
     "set_num_threads",
 ]
+
+
+def __dir__() -> list[str]:
+    """The public names: what is imported beside them is the package's own affair."""
+    return [*__all__, "__version__", "formula"]

@@ -1,4 +1,7 @@
-"""What the docstrings of all rules share: each text stands in them as its name in braces."""
+"""What the docstrings of all rules share: each text stands in them as its name in braces.
+
+A text may hold the names of those that follow it.
+"""
 
 import inspect
 
@@ -9,18 +12,22 @@ params : ndarray, iterable of ndarray, mapping of str to ndarray, iterable of (s
     byte order, writeable, no two sharing memory. Dicts are parameter groups: ``"params"`` in any of the other
     forms, beside the options that differ in the group.""",
     "lr": """\
-    The learning rate, not negative; or a function that gives it for the number of updates that the optimizer has
-    made before, which is 0 at the first.""",
+    The learning rate, not negative; or a function that returns it, given the number of updates that the optimizer
+    has made before: 0 at the first.""",
     "decay": """\
-    Not negative. Coupled (L2) decay adds its product with the parameter to the gradient: ``l2 = weight_decay``,
-    ``keep = 1``. Decoupled decay shrinks the parameter: ``l2 = 0``, ``keep = 1 - lr*weight_decay``.""",
+    Not negative. Coupled (L2) decay adds ``weight_decay*p`` to the gradient: ``l2 = weight_decay``, ``keep = 1``.
+    Decoupled decay shrinks the parameter itself: ``l2 = 0``, ``keep = 1 - lr*weight_decay``.""",
     "common": """\
+{frame}
+nonfinite, loss_scale, accumulate, clip_grad_norm, clip_grad_value, ema_decay, zero_grads, flush_subnormals : stages
+    What surrounds the rule in a step, the same for all groups. `Optimizer` explains each of them.
+{backend}""",
+    "frame": """\
 maximize : bool, default False
-    Ascend: ``s = -1``. Else ``s = 1``.
+    Ascend instead of descending: ``s = -1``. Otherwise ``s = 1``.
 decoupled_weight_decay : bool
-    Whether `weight_decay` is decoupled; the signature has the default.
-nonfinite, loss_scale, accumulate, clip_grad_norm, clip_grad_value, ema_decay, zero_grads, flush_subnormals
-    The stages around the rule, the same for all groups: see `Optimizer`.
+    Whether `weight_decay` is decoupled; the signature has the default.""",
+    "backend": """\
 backend : str, optional
     One of `fastopt.backends()`. By default the first of them, or the one that FASTOPT_BACKEND names.""",
     "raises": """\

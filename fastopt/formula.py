@@ -7,13 +7,15 @@ A formula is a rule's arithmetic, written once, as a function of arrays and of n
         return lr * b
 
 Before the ``*`` stand arrays: ``d``, the effective gradient; the parameter ``p``, where the formula needs it; and the
-state, which is updated in place. After it stand numbers, and flags, which are annotated ``bool``. ``lr`` and ``t``, the
-parameter's step count from 1, change with the step. What the formula returns is subtracted from what decay keeps of the
-parameter; or it assigns ``p[:]`` itself. One that names ``weight_decay`` does the decoupled decay itself.
+state, which is updated in place. After it stand numbers, flags, which are annotated ``bool``, and numbers carried from
+update to update, which are annotated `Carried`. ``lr`` and ``t``, the parameter's step count from 1, change with the
+step. The formula returns the step, which is subtracted from what decay keeps of the parameter, or assigns ``p[:]``
+itself. A formula that names ``weight_decay`` does the decoupled decay itself.
 
-What holds numbers alone is computed in double precision, and rounded to the arrays' type once, where it meets an array.
-Arrays meet numbers and each other by ``+ - * /``, comparisons and the words of this module, which IEEE 754 rounds
-correctly: so the compiled loops, which `fastopt.engines.translator` makes of the same text, give the same bits.
+An expression of numbers alone is computed in double precision, and rounded once to the arrays' type where it meets an
+array. Arrays meet numbers and each other through ``+ - * /``, comparisons and the words of this module. IEEE 754 rounds
+all of them correctly, so the compiled loops, which `fastopt.engines.translator` makes of the same text, give the same
+bits.
 """
 
 import inspect
@@ -127,7 +129,18 @@ def sqrt(x: float) -> float: ...
 @overload
 def sqrt(x: NDArray[Real]) -> NDArray[Real]: ...
 def sqrt(x: Value) -> Any:
-    """The square root; NaN of what is negative."""
+    """The square root.
+
+    Parameters
+    ----------
+    x : float or ndarray
+        A number or an array.
+
+    Returns
+    -------
+    float or ndarray
+        Correctly rounded; NaN where ``x`` is negative.
+    """
     return np.sqrt(x) if isinstance(x, np.ndarray) else _number(np.sqrt(np.float64(x)), x)
 
 
@@ -136,7 +149,18 @@ def absolute(x: float) -> float: ...
 @overload
 def absolute(x: NDArray[Real]) -> NDArray[Real]: ...
 def absolute(x: Value) -> Any:
-    """Without its sign."""
+    """The absolute value.
+
+    Parameters
+    ----------
+    x : float or ndarray
+        A number or an array.
+
+    Returns
+    -------
+    float or ndarray
+        ``x`` without its sign.
+    """
     return np.absolute(x) if isinstance(x, np.ndarray) else _number(abs(float(x)), x)
 
 
@@ -145,7 +169,18 @@ def sign(x: float) -> float: ...
 @overload
 def sign(x: NDArray[Real]) -> NDArray[Real]: ...
 def sign(x: Value) -> Any:
-    """1, -1, or 0 for zeros of either sign; NaN of NaN."""
+    """The sign.
+
+    Parameters
+    ----------
+    x : float or ndarray
+        A number or an array.
+
+    Returns
+    -------
+    float or ndarray
+        1 or -1; 0 for zeros of either sign; NaN for NaN.
+    """
     return np.sign(x) if isinstance(x, np.ndarray) else _number(np.sign(np.float64(x)), x)
 
 
@@ -156,7 +191,18 @@ def larger(x: NDArray[Real], y: NDArray[Real] | float) -> NDArray[Real]: ...
 @overload
 def larger(x: float, y: NDArray[Real]) -> NDArray[Real]: ...
 def larger(x: Value, y: Value) -> Any:
-    """The larger of the two, and ``y`` when either is NaN."""
+    """The larger of two values.
+
+    Parameters
+    ----------
+    x, y : float or ndarray
+        Numbers or arrays.
+
+    Returns
+    -------
+    float or ndarray
+        ``x`` where ``x > y``, else ``y``: so ``y`` when either is NaN.
+    """
     return _chosen(x > y, x, y)
 
 
@@ -167,7 +213,18 @@ def smaller(x: NDArray[Real], y: NDArray[Real] | float) -> NDArray[Real]: ...
 @overload
 def smaller(x: float, y: NDArray[Real]) -> NDArray[Real]: ...
 def smaller(x: Value, y: Value) -> Any:
-    """The smaller of the two, and ``y`` when either is NaN."""
+    """The smaller of two values.
+
+    Parameters
+    ----------
+    x, y : float or ndarray
+        Numbers or arrays.
+
+    Returns
+    -------
+    float or ndarray
+        ``x`` where ``x < y``, else ``y``: so ``y`` when either is NaN.
+    """
     return _chosen(x < y, x, y)
 
 
@@ -184,7 +241,20 @@ def where(condition: NDArray[np.bool_], x: float, y: NDArray[Real]) -> NDArray[R
 @overload
 def where(condition: float, x: One, y: Other) -> One | Other: ...
 def where(condition: float | NDArray[np.bool_], x: Any, y: Any) -> Any:
-    """``x`` where the condition holds, else ``y``. One of them is an array, where the condition is one."""
+    """One of two values, by a condition.
+
+    Parameters
+    ----------
+    condition : bool or ndarray of bool
+        A comparison.
+    x, y : float or ndarray
+        Numbers or arrays. If the condition is an array, so is at least one of them.
+
+    Returns
+    -------
+    float or ndarray
+        ``x`` where the condition holds, else ``y``.
+    """
     if not isinstance(condition, np.ndarray):
         return x if condition else y
     values: tuple[Value, Value] = (x, y)
@@ -205,10 +275,28 @@ def power(x: float, k: float) -> float: ...
 @overload
 def power(x: NDArray[Real], k: int) -> NDArray[Real]: ...
 def power(x: Value, k: float) -> Any:
-    """``x**k`` for a whole number ``k`` from 0, by repeated squaring; NaN for any other ``k``.
+    """A whole power, by repeated squaring.
 
-    From the lowest bit of ``k`` up: multiplications alone, so that it has the same bits on every machine. Of an array
-    `k` is a literal integer.
+    Parameters
+    ----------
+    x : float or ndarray
+        A number or an array.
+    k : float
+        A whole number from 0. If ``x`` is an array, a literal integer from 1 to 64.
+
+    Returns
+    -------
+    float or ndarray
+        ``x**k``; NaN for a number ``x`` and any other ``k``.
+
+    Notes
+    -----
+    It goes through the bits of ``k`` from the lowest up and only multiplies, so it has the same bits on every machine.
+
+    Examples
+    --------
+    >>> power(0.5, 3)
+    0.125
     """
     if not isinstance(x, np.ndarray):
         return _number(_power(float(x), k), x, k)
@@ -230,17 +318,50 @@ def _power(x: Any, k: float) -> Any:
 
 
 def total(x: NDArray[Any]) -> float:
-    """The sum of an array's elements, in double precision and in the one order that all backends keep."""
+    """The sum of an array's elements.
+
+    Parameters
+    ----------
+    x : ndarray
+        Any array of the formula.
+
+    Returns
+    -------
+    float
+        In double precision, summed in one fixed order on all backends.
+    """
     return _sum(x, lambda part: x[part].astype(np.float64))
 
 
 def dot(x: NDArray[Any], y: NDArray[Any]) -> float:
-    """The sum of the products of two arrays' elements, as `total` sums; the products too are in double precision."""
+    """The sum of the products of two arrays' elements.
+
+    Parameters
+    ----------
+    x, y : ndarray
+        Two arrays of the formula.
+
+    Returns
+    -------
+    float
+        Summed as `total` does; the products too are in double precision.
+    """
     return _sum(x, lambda part: x[part].astype(np.float64) * y[part].astype(np.float64))
 
 
 def norm(x: NDArray[Any]) -> float:
-    """The root of the sum of an array's squares, ``sqrt(dot(x, x))``."""
+    """The Euclidean norm of an array.
+
+    Parameters
+    ----------
+    x : ndarray
+        Any array of the formula.
+
+    Returns
+    -------
+    float
+        ``sqrt(dot(x, x))``.
+    """
     return sqrt(dot(x, x))
 
 
@@ -264,7 +385,11 @@ def _sum(x: NDArray[Any], terms: Callable[[slice], NDArray[np.float64]]) -> Unch
 
 
 class Carried(float):
-    """The annotation of a number that a formula carries from update to update, and returns behind the step."""
+    """The annotation of a number that a formula carries from update to update.
+
+    The formula takes it after the ``*`` and returns its new value behind the step: ``return step, product * beta``. It
+    is state of the parameter, is saved with it, and starts at the value that `Optimizer.initial` gives, or at 0.
+    """
 
 
 def key_of(formula: Formula) -> str:

@@ -26,54 +26,56 @@ from fastopt.state_dict import StateDicts
 class Optimizer(StateDicts, StageOptions, Rule):
     """The base of all rules: it owns the parameter groups and the state, and takes the steps.
 
-    A rule is a subclass. Its `formula` is its arithmetic (see `fastopt.formula`), its ``__init__`` names its options
-    with their defaults, `checks` has the check of each option that is the rule's own; `states`, `initial`,
-    `inputs` and `check` cover what the defaults do not, given the options ``o`` of a group.
+    A rule is a subclass. Its `formula` is its arithmetic (see `fastopt.formula`), and its options are annotated class
+    attributes with defaults, as in ``beta: float = 0.9``; a rule declares at least ``lr``. The attribute `states` and
+    the static methods `initial`, `inputs` and `check` say what the defaults do not.
 
-    What surrounds a rule are stages: options of every optimizer, the same for all groups. They act in this order, the
-    last one throughout, and can be set as attributes, as in ``opt.loss_scale = 1024``; what needs state arrays of its
-    own (`ema_decay`, and `accumulate` above 1) has to be on or off from the beginning.
+    Every rule has an option ``weight_decay`` and those below. From `nonfinite` on they are stages: what surrounds a
+    rule in a step. Stages are the same for all groups and act in this order, except that `flush_subnormals` holds
+    throughout. They can be set between steps, as in ``opt.loss_scale = 1024``; but `ema_decay`, and `accumulate` above
+    1, need state arrays of their own, so they are on or off from the beginning.
 
     Parameters
     ----------
+    {params}
+    {frame}
     nonfinite : {"propagate", "skip", "raise"}, default "propagate"
-        What a step does when a gradient, as it is given, holds NaN or infinity: it takes it as it is; leaves
-        parameters, state and counts alone and counts in `skipped_steps` (`zero_grads` still acts); or raises
-        ValueError with the parameter's name, and changes nothing. Sums of finite gradients are not looked at again.
+        What a step does when a gradient, as it is given, holds NaN or infinity. ``"propagate"`` uses it as it is.
+        ``"skip"`` leaves parameters, state and counts alone and counts the call in `skipped_steps`; `zero_grads` still
+        acts. ``"raise"`` raises ValueError with the parameter's name, and changes nothing. Sums of finite gradients are
+        not looked at again.
     loss_scale : float, default 1
         Gradients are divided by it: multiplied by ``1/loss_scale``. From 2**-126 to 2**126.
     accumulate : int, default 1
-        Every so many calls of `step` update, with the mean of these calls' gradients; the others only add to the
-        state ``grad_sum``, and count in ``"accumulated"``. A missing gradient adds nothing; a parameter that had none
-        in any of the calls is skipped.
+        How many calls of `step` make one update, which uses the mean of their gradients. The calls before the last only
+        add to the state ``grad_sum``, and count in ``"accumulated"``. A missing gradient adds nothing; a parameter that
+        had none in any of the calls is skipped.
     clip_grad_norm : float, optional
         Multiply the gradients by ``min(1, clip_grad_norm/(norm + 1e-6))``, as PyTorch does. ``norm`` is that of all
         gradients of all groups together, in double precision, which only float64 elements beyond 1e154 overflow.
-        Infinity changes nothing and measures `grad_norm`.
+        With infinity, `grad_norm` is measured and nothing is clipped.
     clip_grad_value : float, optional
         After that, bring each element of a gradient between ``-clip_grad_value`` and ``clip_grad_value``.
     ema_decay : float, optional
         In [0, 1). Keep averages of the parameters, the state ``ema``: copies at first, and after each update of a
-        parameter ``ema = ema_decay*ema + (1-ema_decay)*p``. See `averaged` and `swap_ema`.
+        parameter ``ema = ema_decay*ema + (1-ema_decay)*p``. See `ema` and `swap_ema`.
     zero_grads : bool, default False
         Set the gradients to zero when they have been used. They must be writeable and share no memory.
     flush_subnormals : bool, default False
-        Take numbers too small for full precision (in float32 below 1.2e-38) for zeros, in all arithmetic of the step.
-        For processors that are slow with them: averages of squared gradients get there when gradients vanish. Only
-        where the compiled part of fastopt is installed, on x86-64 and 64-bit ARM; then on every backend.
+        Treat numbers too small for full precision (in float32 below 1.2e-38) as zeros, in all arithmetic of the step.
+        Many processors are slow with them, and averages of squared gradients reach them when gradients vanish. It needs
+        the compiled part of fastopt, on x86-64 or 64-bit ARM, and then works on every backend.
+    {backend}
 
-    Attributes
-    ----------
-    param_groups : tuple of mappings
-        Live: setting an option of a group acts at the next step.
-    state : tuple of mappings
-        For each parameter its ``"step"`` count and its state arrays, by the names that PyTorch uses.
-    averaged : dict or tuple
-        The averages of the parameters, by name or in order: the state arrays themselves.
-    grad_norm : float or None
-        The norm that the last update measured, before clipping; None without `clip_grad_norm`.
-    skipped_steps : int
-    backend : str
+    Raises
+    ------
+    {raises}
+
+    Notes
+    -----
+    An option can be read and set as an attribute of the optimizer. ``opt.lr`` is the value that all groups agree on,
+    and raises ValueError where they differ; ``opt.lr = 1e-4`` sets it in all groups. To change one group, use
+    ``opt.param_groups[0]["lr"] = 1e-4``.
     """
 
     __signature__: ClassVar[Signature]
@@ -149,11 +151,11 @@ class Optimizer(StateDicts, StageOptions, Rule):
         self._engine.step(grads)
 
     def bind(self, grads: Gradients) -> None:
-        """Take these arrays for the gradients of all steps that are given none, which saves looking up names each time.
+        """Use these arrays in all steps that are given no gradients, which saves looking up names at each step.
 
         Parameters
         ----------
-        grads
+        grads : ndarray, iterable of ndarray, or mapping of str to ndarray
             As `step` takes them. Each ``step()`` reads what the arrays hold then.
 
         Raises
@@ -175,7 +177,7 @@ class Optimizer(StateDicts, StageOptions, Rule):
 
     @property
     def skipped_steps(self) -> int:
-        """How many calls of `step` were left out, with ``nonfinite="skip"``."""
+        """How many calls of `step` were skipped, with ``nonfinite="skip"``."""
         skipped: int = self._engine.skipped_steps
         return skipped
 
@@ -199,7 +201,7 @@ class Optimizer(StateDicts, StageOptions, Rule):
         Returns
         -------
         context manager
-            To be used at once: ``with opt.swap_ema(): ...``
+            To be used at once, as in ``with opt.swap_ema():``.
 
         Raises
         ------
@@ -336,6 +338,8 @@ class Optimizer(StateDicts, StageOptions, Rule):
         self._engine.set_stages(stages)
         self._stages = stages
 
+
+Optimizer.__signature__ = Optimizer.signature()
 
 # What an option cannot be called.
 RESERVED = {"params", "param_names", *dir(Optimizer)} - set(Optimizer._options)

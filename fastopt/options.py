@@ -82,7 +82,7 @@ _SMALLEST = 2.0**-126
 
 
 def bound(name: str, value: object) -> float:
-    """What something must not exceed: a positive number, or infinity where there is no limit."""
+    """The largest value allowed: a positive number, or infinity for no limit."""
     x = _real(name, value, "a number or None")
     if not x >= _SMALLEST:
         raise ValueError(f"{name}: {x!r} was given; it must be positive, from 2**-126")

@@ -92,17 +92,45 @@ class Rule(Declared):
 
     @staticmethod
     def initial(o: Mapping[str, Any]) -> dict[str, Any]:
-        """The initial values of state, by the public names; 0 for what is not named."""
+        """The initial values of state.
+
+        Parameters
+        ----------
+        o : mapping
+            The options of a group.
+
+        Returns
+        -------
+        dict
+            Numbers by the public names of state; what is not named starts at 0.
+        """
         return {}
 
     @staticmethod
     def inputs(o: Mapping[str, Any]) -> dict[str, Any]:
-        """The formula's numbers and flags that are not the options of the same names."""
+        """The formula's numbers and flags that are not the options of the same names.
+
+        Parameters
+        ----------
+        o : mapping
+            The options of a group.
+
+        Returns
+        -------
+        dict
+            Numbers and flags by the formula's names.
+        """
         return {}
 
     @staticmethod
     def check(o: Mapping[str, Any]) -> None:
-        """Refuse what only several options together show to be wrong."""
+        """Raise ValueError for options that are wrong only in combination.
+
+        Parameters
+        ----------
+        o : mapping
+            The options of a group, each of them checked by itself.
+        """
 
     @classmethod
     def checked(cls, given: Mapping[str, Any]) -> dict[str, Any]:

@@ -1,7 +1,8 @@
 """What rules are measured against: loops with their reads and writes, and next to no arithmetic of their own.
 
 They are formulas, so that their loops are made as the rules' are. `STREAMS` read the gradient, and read and write the
-parameter and so many state arrays; with `rooted` they take a root and divide once for each element, as most rules do.
+parameter and up to four state arrays; with `rooted` they take a root and divide once for each element, as most rules
+do.
 """
 
 from typing import Any
@@ -15,7 +16,7 @@ def stream{count}(d{arrays}, *, rooted: bool):
 
 
 def _stream(count: int) -> Formula:
-    """The formula with so many state arrays."""
+    """The formula with this number of state arrays."""
     names = [f"x{i}" for i in range(count)]
     lines = "".join(f"    {name}[:] = {name} + d\n" for name in names)
     text = _STREAM.format(count=count, arrays="".join(f", {name}" for name in names), lines=lines)

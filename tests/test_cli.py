@@ -4,8 +4,9 @@ import pytest
 from click.testing import CliRunner
 
 import fastopt
-from fastopt import __main__, demo
-from fastopt.cli import cli
+from fastopt import __main__
+from fastopt.cli import demo
+from fastopt.cli.commands import cli
 from fastopt.rules import VARIANTS
 
 
@@ -72,6 +73,6 @@ def test_demo_learns():
 
 
 def test_missing_extra(monkeypatch):
-    monkeypatch.setitem(__import__("sys").modules, "fastopt.cli", None)
+    monkeypatch.setitem(__import__("sys").modules, "fastopt.cli.commands", None)
     with pytest.raises(SystemExit, match=r"pip install 'fastopt\[cli\]'"):
         __main__.main()

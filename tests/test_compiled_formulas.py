@@ -1,56 +1,30 @@
 """Formulas that use every word, compiled: the same bits as by NumPy."""
 
-import shutil
-import sys
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 from formulas import SHAPES
-from helpers import assert_same_bits, awkward, python
+from helpers import assert_same_bits, awkward
 
 import fastopt
-from fastopt import optimizer
-from fastopt.engines.choice import COMPILED, Backend
-from fastopt.formula import CHUNK, signature
-from fastopt.engines.translator.__main__ import PXI
+from fastopt.engines import cache, choice
+from fastopt.engines.choice import COMPILED, Backend, get_backend
 from fastopt.engines.translator.reader import translate
 from fastopt.engines.translator.writer import write
+from fastopt.formula import CHUNK, signature
 
 pytestmark = pytest.mark.skipif(not COMPILED, reason="there is no compiled engine to run them")
-
-SETUP = """
-import sys
-from Cython.Build import cythonize
-from setuptools import Extension, setup
-source, core = sys.argv[1:3]
-flags = ["/O2", "/fp:precise"] if sys.platform == "win32" else [
-    "-O3", "-fno-math-errno", "-fno-trapping-math", "-ffp-contract=off"
-]
-directives = {"language_level": 3, "cdivision": True, "boundscheck": False, "wraparound": False}
-ext = Extension("compiled_formulas", [source], extra_compile_args=flags)
-sys.argv[1:] = ["-q", "build_ext", "--inplace"]
-setup(ext_modules=cythonize([ext], include_path=[core], compiler_directives=directives, quiet=True))
-"""
 
 
 @pytest.fixture(scope="module")
 def kernels(tmp_path_factory):
     """A module like those of the backends, with the loops of these formulas."""
-    folder = tmp_path_factory.mktemp("compiled")
-    for name in ("kernels", "words", "stages", "rounding"):
-        shutil.copy(PXI.parent / f"{name}.pxi", folder)
+    folder = tmp_path_factory.mktemp("compiled") / "formulas"
     formulas = dict.fromkeys(one for one, _ in SHAPES)
-    (folder / "rules.pxi").write_text(write(map(translate, formulas)), encoding="utf-8")
-    source = folder / "compiled_formulas.pyx"
-    source.write_text('include "kernels.pxi"\n', encoding="utf-8")
-    done = python(f"import os; os.chdir({str(folder)!r})\n" + SETUP, str(source), str(folder))
-    assert done.returncode == 0, done.stdout + done.stderr
-    sys.path.insert(0, str(folder))
-    try:
-        import compiled_formulas
-    finally:
-        sys.path.remove(str(folder))
-    return compiled_formulas
+    cache._build(write(map(translate, formulas)), ["baseline"], folder)
+    made = cache.load(folder, "baseline")
+    return SimpleNamespace(FORMULAS=made.FORMULAS, STAGES=get_backend("baseline").kernels.STAGES)
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
@@ -60,27 +34,18 @@ def test_same_bits(one, inputs, dtype, kernels, monkeypatch):
 
     names = signature(one)
     options = {name: x for name, x in inputs.items() if name not in ("lr", "t")}
-    checks = {name: lambda name, value: value for name in options}
-
-    class Rule(fastopt.Optimizer):
-        formula = one
-
-        def __init__(self, params, backend):
-            frame = {
-                "lr": inputs.get("lr", 0.1),
-                "weight_decay": 0.3,
-                "maximize": True,
-                "decoupled_weight_decay": False,
-            }
-            super().__init__(params, **frame, **options, backend=backend)
-
-    Rule.checks = checks
+    Rule = type(
+        "Rule",
+        (fastopt.Optimizer,),
+        {"formula": one, "lr": 0.1, "__annotations__": {"lr": float}} | {"inputs": staticmethod(lambda o: options)},
+    )
+    given = {"lr": inputs.get("lr", 0.1), "weight_decay": 0.3, "maximize": True}
     rng = np.random.default_rng(0)
     sizes = (0, 1, 7, 31, 33, 1000, CHUNK + 5)
     parameters = [awkward(rng, n, dtype) if n != 1000 else rng.normal(size=n).astype(dtype) for n in sizes]
-    reference = Rule([p.copy() for p in parameters], "numpy")
-    monkeypatch.setattr(optimizer, "get_backend", lambda name: Backend("baseline", Engine, kernels))
-    opt = Rule(parameters, "baseline")
+    reference = Rule([p.copy() for p in parameters], **given, backend="numpy")
+    monkeypatch.setattr(choice, "get_backend", lambda name: Backend("baseline", Engine, kernels))
+    opt = Rule(parameters, **given, backend="baseline")
     for _ in range(3):
         gradients = [
             awkward(rng, p.size, dtype) if p.size != 1000 else rng.normal(size=1000).astype(dtype) for p in parameters

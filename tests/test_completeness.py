@@ -11,14 +11,15 @@ from cases import CASES
 import fastopt
 from fastopt import formula, yardsticks
 from fastopt.engines.choice import get_backend
-from fastopt.formula import key_of
-from fastopt.rules import VARIANTS
 from fastopt.engines.translator import __main__ as translator
 from fastopt.engines.translator.parts import Loop
 from fastopt.engines.translator.reader import LIMITS, translate
+from fastopt.formula import key_of
+from fastopt.rules import VARIANTS
+from fastopt.stages import STAGE_NAMES
 
 PUBLIC = [getattr(fastopt, name) for name in fastopt.__all__]
-RULES = [one for one in PUBLIC if inspect.isclass(one) and one.__base__ is not object]
+RULES = [one for one in PUBLIC if hasattr(one, "formula")]
 
 
 FORMULAS = list(dict.fromkeys(rule.formula for rule in RULES))
@@ -30,7 +31,7 @@ def call_of(rule, options):
 
 
 def options_of(rule):
-    return [name for name in inspect.signature(rule).parameters if name not in ("params", "backend", "stages")]
+    return [name for name in inspect.signature(rule).parameters if name not in ("params", "backend", *STAGE_NAMES)]
 
 
 def subclasses(cls):

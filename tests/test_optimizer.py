@@ -422,15 +422,34 @@ def test_memory_is_freed_without_the_collector(backend):
         gc.enable()
 
 
-def test_options_are_set_in_groups(backend):
-    opt = fastopt.SGD(np.ones(2), backend=backend)
-    with pytest.raises(AttributeError, match=r"lr: options are set in a group, as in opt.param_groups\[0\]\['lr'\]"):
-        opt.lr = 0.5
+def test_options_are_attributes(backend):
+    """Each gives the value that all groups agree on, and setting it sets all groups or none."""
+    groups = [{"params": [np.ones(2)], "nesterov": True}, {"params": [np.ones(3)], "lr": 0.2}]
+    opt = fastopt.SGD(groups, lr=0.1, momentum=0.9, backend=backend)
+    assert opt.momentum == 0.9
+    with pytest.raises(ValueError, match=r"lr: the groups differ in it; look into them, as in opt.param_groups\[0\]"):
+        opt.lr  # noqa: B018
+    opt.lr = 0.5
+    assert opt.lr == 0.5
+    assert [group["lr"] for group in opt.param_groups] == [0.5, 0.5]
+    opt.step([np.ones(2), np.ones(3)])
+    assert_same_bits(groups[1]["params"][0], np.full(3, 0.5))
+    with pytest.raises(ValueError, match="nesterov: it needs momentum"):
+        opt.momentum = 0
+    with pytest.raises(ValueError, match="other state arrays"):
+        opt.nesterov, opt.momentum = False, 0
+    assert [group["momentum"] for group in opt.param_groups] == [0.9, 0.9]
+    with pytest.raises(ValueError, match=r"lr: -1\.0 was given"):
+        opt.lr = -1
+    assert opt.lr == 0.5
+    assert fastopt.SGD.lr == 1e-3
     opt.note = "anything else is the caller's"
+    with pytest.raises(AttributeError, match="momentun: there is no such option; did you mean 'momentum'"):
+        opt.momentun = 0.5
 
 
 def test_base_is_no_rule():
-    with pytest.raises(TypeError, match="Optimizer is the base of the rules"):
+    with pytest.raises(TypeError, match="Optimizer has no formula: it is the base of rules"):
         fastopt.Optimizer(np.ones(2))
 
 

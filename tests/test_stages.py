@@ -13,11 +13,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import fastopt
-from fastopt import engine
-from fastopt.engines.numpy import CAN_FLUSH
+from fastopt.engines import shared as engine
+from fastopt.engines.shared import CAN_FLUSH
 from fastopt.formula import CHUNK
 from fastopt.rules import VARIANTS
-from fastopt.stages import Stages
+from fastopt.stages import STAGE_NAMES, Stages
 
 ALL = {
     "clip_grad_norm": 1.0,
@@ -166,7 +166,7 @@ def test_off_is_exact(name, backend):
     acquire = {"clip_grad_norm": np.inf, "clip_grad_value": np.inf, "nonfinite": "raise", "loss_scale": 1.0}
     rule, options = VARIANTS[name]
     results = []
-    for stages in ({}, Stages()._asdict(), acquire):
+    for stages in ({}, Stages().as_dict(), acquire):
         rng = np.random.default_rng(3)
         p = rng.normal(size=1000).astype(np.float32)
         opt = rule(p, **options, **stages, backend=backend)
@@ -336,33 +336,33 @@ def test_ema(backend):
     p = np.array([1.0, 2.0], dtype=np.float32)
     opt = fastopt.SGD({"p": p}, lr=0.5, ema_decay=0.9, backend=backend)
     expected = p.copy()
-    assert_same_bits(opt.averaged["p"], expected)
+    assert_same_bits(opt.ema["p"], expected)
     for _ in range(3):
         opt.step({"p": np.ones(2, dtype=np.float32)})
         expected = np.float32(0.9) * expected + np.float32(1 - 0.9) * p
-        assert_same_bits(opt.averaged["p"], expected)
+        assert_same_bits(opt.ema["p"], expected)
     opt.step({"p": None})
-    assert_same_bits(opt.averaged["p"], expected)
+    assert_same_bits(opt.ema["p"], expected)
 
 
-def test_averaged_mirrors_the_parameters(backend):
+def test_ema_mirrors_the_parameters(backend):
     arrays = [np.ones(2), np.asfortranarray(np.arange(6.0).reshape(2, 3))]
-    averaged = fastopt.SGD(arrays, ema_decay=0.9, backend=backend).averaged
+    averaged = fastopt.SGD(arrays, ema_decay=0.9, backend=backend).ema
     assert isinstance(averaged, tuple)
     for mine, array in zip(averaged, arrays, strict=True):
         assert_same_bits(mine, array)
         assert not np.shares_memory(mine, array)
 
 
-def test_swap_averaged(backend):
+def test_swap_ema(backend):
     p = np.array([1.0, 2.0])
     opt = fastopt.SGD(p, lr=1.0, ema_decay=0.5, backend=backend)
     opt.step(np.ones(2))
-    trained, averaged = p.copy(), opt.averaged[0].copy()
+    trained, averaged = p.copy(), opt.ema[0].copy()
     snapshot = opt.state_dict()
     with opt.swap_ema():
         assert_same_bits(p, averaged)
-        assert_same_bits(opt.averaged[0], trained)
+        assert_same_bits(opt.ema[0], trained)
         for refused in (
             lambda: opt.step(np.ones(2)),
             lambda: opt.bind(np.ones(2)),
@@ -380,7 +380,7 @@ def test_swap_averaged(backend):
     with pytest.raises(KeyError), opt.swap_ema():
         raise KeyError
     assert_same_bits(p, trained)
-    assert_same_bits(opt.averaged[0], averaged)
+    assert_same_bits(opt.ema[0], averaged)
     opt.step(np.ones(2))
 
 
@@ -390,9 +390,9 @@ def test_swap_large(threads, backend):
     arrays = [np.asfortranarray(rng.normal(size=(1000, 900))).astype("f4", order="F"), rng.normal(size=300_000)]
     opt = fastopt.SGD(arrays, lr=1.0, ema_decay=0.5, backend=backend)
     opt.step([np.ones((1000, 900), dtype=np.float32), np.ones(300_000)])
-    trained, averaged = [p.copy() for p in arrays], [x.copy() for x in opt.averaged]
+    trained, averaged = [p.copy() for p in arrays], [x.copy() for x in opt.ema]
     with fastopt.num_threads(threads), opt.swap_ema():
-        for p, x, before, swapped in zip(arrays, opt.averaged, trained, averaged, strict=True):
+        for p, x, before, swapped in zip(arrays, opt.ema, trained, averaged, strict=True):
             assert_same_bits(p, swapped)
             assert_same_bits(x, before)
     for p, before in zip(arrays, trained, strict=True):
@@ -431,7 +431,7 @@ def test_interrupted_swap(compiled):
     for k in range(300):
         interrupts += interrupted(swap, 20e-6 + 2e-6 * k, times=50)
         assert p[0] == p[-1] == -1.0
-        assert opt.averaged[0][0] == opt.averaged[0][-1] == -0.5
+        assert opt.ema[0][0] == opt.ema[0][-1] == -0.5
     assert interrupts > 10
     opt.step(np.ones_like(p))
 
@@ -439,7 +439,7 @@ def test_interrupted_swap(compiled):
 def test_without_averages(backend):
     opt = fastopt.SGD(np.ones(2), backend=backend)
     with pytest.raises(AttributeError, match="make the optimizer with ema_decay"):
-        opt.averaged  # noqa: B018
+        opt.ema  # noqa: B018
     with pytest.raises(AttributeError, match="make the optimizer with ema_decay"), opt.swap_ema():
         pass
 
@@ -647,7 +647,7 @@ def test_bad_options(stages, error, message, backend):
     with pytest.raises(error, match=message):
         fastopt.SGD(np.ones(2), backend=backend, **stages)
     name, value = next(iter(stages.items()))
-    if name in Stages._fields:
+    if name in STAGE_NAMES:
         opt = fastopt.SGD(np.ones(2), backend=backend)
         with pytest.raises(error, match=message):
             setattr(opt, name, value)

@@ -12,7 +12,7 @@ import pytest
 from helpers import assert_same_bits, assert_same_optimizer, interrupted, python
 
 import fastopt
-from fastopt import threads
+from fastopt.engines import threads
 
 SECONDS = 30  # long enough for any machine: only a deadlock takes longer
 
@@ -83,7 +83,7 @@ def test_engine_of_before_a_group_was_added(backend):
         lambda opt: opt.__getstate__(),
     ],
 )
-def test_interrupts_leave_no_claim(call, backend):
+def test_interrupts_leave_no_busy_lock(call, backend):
     """A signal's exception, such as that of Ctrl-C, may strike anywhere: the next step works all the same."""
     opt = fastopt.SGD(np.ones(2), backend=backend)
 

@@ -12,10 +12,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fastopt import formula
-from fastopt.formula import LANES, Number, absolute, dot, larger, norm, power, sign, smaller, sqrt, total, where
 from fastopt.engines.translator.parts import Loop, Refused
 from fastopt.engines.translator.reader import LIMITS, translate
 from fastopt.engines.translator.writer import write
+from fastopt.formula import LANES, Number, absolute, dot, larger, norm, power, sign, smaller, sqrt, total, where
 
 WORDS = {one.__name__: one for one in (sqrt, absolute, sign, larger, smaller, where, power, total, norm, dot)}
 FRAME = {"s": -0.5, "l2": 0.25, "keep": 0.875}

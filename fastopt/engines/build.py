@@ -1,7 +1,7 @@
 """How loops are built: the flags that keep the bits, for each compiler and instruction set.
 
-setup.py builds the package with it, and ``python build.py settings.json`` the loops of a user's rule, in a process of
-its own. So it imports nothing of the package.
+setup.py builds the package with it, and `fastopt.compile` runs it in a process of its own, to build the loops of a
+user's rule. So it imports nothing of the package.
 """
 
 import json
@@ -65,13 +65,13 @@ class BuildExt(build_ext):
         super().build_extension(ext)  # pyright: ignore[reportUnknownMemberType] - the stubs leave it untyped
 
 
-def build(sources: dict[str, str], include: str, folder: str) -> None:
+def build(sources: dict[str, str], include: list[str], folder: str) -> None:
     """Build extensions, of sources by their names, in a folder."""
     cythonize: Any = import_module("Cython.Build").cythonize  # which has no annotations
     extensions = [Extension(name, [source]) for name, source in sources.items()]
-    made: list[Any] = cythonize(extensions, include_path=[include], compiler_directives=DIRECTIVES, quiet=True)
+    made: list[Any] = cythonize(extensions, include_path=include, compiler_directives=DIRECTIVES, quiet=True)
     command = BuildExt(Distribution({"ext_modules": made}))
-    command.build_lib, command.build_temp = folder, os.path.join(folder, "temporary")
+    command.build_lib, command.build_temp = folder, os.path.join(os.path.dirname(folder), "temporary")
     command.parallel = len(made)
     command.ensure_finalized()
     command.run()

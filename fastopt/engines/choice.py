@@ -10,13 +10,15 @@ from typing import Any, NamedTuple
 from weakref import WeakSet
 
 from fastopt.engines import numpy
+from fastopt.engines.freshness import warn_if_stale
 from fastopt.engines.shared import loops_of
 from fastopt.formula import key_of
 from fastopt.options import did_you_mean
 from fastopt.rule import Rule
 
 NAMES = ("avx512", "avx2", "baseline", "numpy")
-COMPILED = find_spec("fastopt.engines.compiled.engine") is not None
+_ENGINE = find_spec("fastopt.engines.compiled.engine")
+COMPILED = _ENGINE is not None
 FORCED = os.environ.get("FASTOPT_BACKEND")
 _warned: WeakSet[type[Rule]] = WeakSet()  # rules that run on NumPy because they are not compiled
 
@@ -35,7 +37,7 @@ def features() -> list[str]:
     Returns
     -------
     list of str
-        What the processor offers and the operating system allows, of those that there are kernels for.
+        Those that the processor offers, the operating system allows and fastopt has kernels for.
     """
     return import_module("fastopt.engines.compiled.cpu").features() if COMPILED else []
 
@@ -112,4 +114,6 @@ def _choose() -> str:
     return _available()[0]
 
 
+if _ENGINE is not None and _ENGINE.origin is not None:
+    warn_if_stale(_ENGINE.origin)
 default = _choose()

@@ -52,7 +52,7 @@ def acquire(busy: Busy) -> Busy:
 
 
 def learning_rate(lr: float | Callable[[int], float], updates: int) -> float:
-    """The learning rate, checked: ``lr`` itself, or what it returns, when it is a function, after so many updates."""
+    """The learning rate, checked: ``lr`` itself, or what it returns for the number of updates before."""
     if not callable(lr):
         return lr
     return number("lr", lr(updates), whose=f" by its function, called with {updates}")

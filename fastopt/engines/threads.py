@@ -23,7 +23,7 @@ def get_num_threads() -> int:
     Returns
     -------
     int
-        The number that was set; by `FASTOPT_NUM_THREADS` or by `set_num_threads`. By default the processors that this
+        The number that FASTOPT_NUM_THREADS or `set_num_threads` has set. By default, the number of processors that this
         process may run on, or fewer where its control group's quota allows no more.
     """
     return _number
@@ -32,8 +32,8 @@ def get_num_threads() -> int:
 def set_num_threads(n: int) -> None:
     """Let each step use up to ``n`` threads, in the whole process.
 
-    Only steps with much to do use more than one: each thread takes 2 MiB of arrays or more. Nothing but speed depends
-    on the number. On the ``numpy`` backend it has no effect.
+    Only large steps use more than one: each thread takes at least 2 MiB of arrays. Nothing but speed depends on the
+    number. It has no effect on the ``numpy`` backend.
 
     Parameters
     ----------
@@ -53,7 +53,27 @@ def set_num_threads(n: int) -> None:
 
 @contextmanager
 def num_threads(n: int) -> Generator[None, None, None]:
-    """`set_num_threads` within ``with``: afterwards the number is what it was before."""
+    """Set the number of threads within ``with``, and restore it afterwards.
+
+    Parameters
+    ----------
+    n : int
+        As for `set_num_threads`.
+
+    Raises
+    ------
+    TypeError, ValueError
+        ``n`` is not such a number.
+
+    Examples
+    --------
+    >>> before = get_num_threads()
+    >>> with num_threads(1):
+    ...     get_num_threads()
+    1
+    >>> get_num_threads() == before
+    True
+    """
     before = _number
     set_num_threads(n)
     try:

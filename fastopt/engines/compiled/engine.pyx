@@ -155,7 +155,7 @@ cdef class Engine(Gradients):
             self.plan.ema_numbers[0], self.plan.ema_numbers[1] = stages.ema_decay, 1 - stages.ema_decay
 
     cdef int enter(self) except -1:
-        """Take the claim, unless another engine has taken over."""
+        """Take the busy lock, unless another engine has taken over."""
         self.busy.take()
         if self.retired:
             self.busy.drop()
@@ -174,10 +174,8 @@ cdef class Engine(Gradients):
             for i in range(self.count):
                 self.plan.tensors[i].active = self.held[i] is not None or updates and self.accumulated[i] > 0
             if updates:
-                # Sums are of gradients that have been divided by the loss scale already.
                 self.scale = 1 / (<double>(self.calls + 1) if self.plan.accumulates else self.loss_scale)
                 self.plan.clip_numbers[0] = self.scale
-                # Learning rates are the caller's code, which may do anything: so they come before the checks.
                 self.compute_numbers()
             self.check_gradients()
             for i in range(self.count):
@@ -187,7 +185,7 @@ cdef class Engine(Gradients):
                     tensor.buffers[1] = tensor.grad_sum if self.plan.accumulates else tensor.gradient
                     elements += tensor.n
                     size += tensor.n * tensor.itemsize * tensor.array_count
-            # Nothing has been written until here, and what follows cannot fail.
+            # From here on nothing can fail.
             threads_used = self.threads_for(size)
             if elements < RELEASE_ELEMENTS:
                 finite = self.run(updates, threads_used)
@@ -338,7 +336,6 @@ cdef class Engine(Gradients):
             if self.plan.tensors[i].active:
                 total += sum_of(&self.plan, &self.plan.tensors[i], 0)
         self.norm = sqrt(total) * self.scale
-        # Infinity only measures; a norm that is NaN does not stay below anything.
         if self.clip_norm != INFINITY and not self.norm + 1e-6 <= self.clip_norm:
             factor = self.clip_norm / (self.norm + 1e-6)
         self.plan.clip_numbers[0] *= factor

@@ -116,7 +116,6 @@ cdef class Gradients:
                     self.held[i] = parameter.check_gradient(given[i], self.addresses, self.plan.zeroes)
         if self.plan.zeroes:
             check_disjoint(self.parameters, given)
-            # Plain views, because a subclass may do anything when it is written to.
             self.copied = [np.asarray(g) for g, held in zip(given, self.held) if g is not held]
         return 0
 

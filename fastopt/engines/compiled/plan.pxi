@@ -37,7 +37,7 @@ cdef enum:
     MAX_BUFFERS = 10
     MAX_NUMBERS = 32
     MAX_SUMS = 4
-    # The bytes of a step's arrays for each thread that takes part. Fewer are done before a thread is awake.
+    # The bytes of a step's arrays for each thread that takes part. With fewer, the work is over before a thread wakes up.
     THREAD_BYTES = 2 << 20
 
 cdef enum Part:

@@ -26,7 +26,7 @@
 
 namespace fastopt {
 
-// A buffer of so many doubles, one in each thread that asks for it.
+// A buffer of `size` doubles for each thread that asks for one.
 template <ptrdiff_t size>
 double* scratch() {
     alignas(64) static thread_local double room[size];
@@ -94,7 +94,7 @@ class Pool {
         }
     }
 
-    // Makes helpers as long as some are missing; where the system gives no more, those that there are have to do.
+    // Makes helpers as long as some are missing; where the system gives no more, the existing ones do the work.
     void grow(int helpers) {
         if (made >= helpers) return;
 #if !defined(_WIN32)
