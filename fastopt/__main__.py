@@ -3,7 +3,7 @@
 import sys
 
 
-def main():
+def main() -> None:
     try:
         from fastopt.cli.commands import cli
     except ModuleNotFoundError as error:

@@ -72,7 +72,8 @@ def _own_options(cls: type) -> dict[str, Option]:
     """What a class itself declares."""
     options: dict[str, Option] = {}
     keyword_only = False
-    for name, annotation in inspect.get_annotations(cls).items():
+    annotations: dict[str, Any] = inspect.get_annotations(cls)
+    for name, annotation in annotations.items():
         if isinstance(annotation, str):
             try:
                 annotation = eval(annotation, vars(sys.modules[cls.__module__]), dict(vars(cls)))

@@ -21,13 +21,22 @@ bits.
 import inspect
 import math
 import operator
+from collections.abc import Callable, Iterable, Mapping
 from functools import lru_cache
-from typing import NamedTuple
+from typing import Any, NamedTuple, TypeAlias, TypeVar, overload
 
 import numpy as np
+from numpy.typing import NDArray
 
 # Sums add every LANES-th element of a chunk into one lane, fold the lanes in halves, and add up the chunks in order.
 LANES, CHUNK = 32, 16384
+
+# Formulas need no annotations; with these the words serve those that have them, arrays as NDArray and numbers as float.
+Formula: TypeAlias = Callable[..., Any]
+Value: TypeAlias = float | NDArray[Any]
+Real = TypeVar("Real", bound=np.floating[Any])
+One = TypeVar("One")
+Other = TypeVar("Other")
 
 
 class NotFinite(ValueError):
@@ -44,7 +53,13 @@ class Number(float):
     __array_ufunc__ = None  # arrays leave it to this class how they meet
     __hash__ = float.__hash__
 
-    def rounded(self, dtype):
+    def __neg__(self) -> "Number":
+        return _number(-float(self), self)
+
+    def __pos__(self) -> "Number":
+        return self
+
+    def rounded(self, dtype: np.dtype[Any]) -> Any:
         """As an array of this type takes it."""
         value = dtype.type(self)
         if not math.isfinite(value):
@@ -55,13 +70,13 @@ class Number(float):
 class Unchecked(Number):
     """A number that may be anything: it depends on a sum, over an array of type `dtype`, or was rehearsed before."""
 
-    dtype = None
+    dtype: np.dtype[Any] | None = None
 
-    def rounded(self, dtype):
+    def rounded(self, dtype: np.dtype[Any]) -> Any:
         return dtype.type(self)
 
 
-def _number(value, *made_of):
+def _number(value: float, *made_of: object) -> Number:
     """What an operation on numbers gives."""
     unchecked = [x for x in made_of if isinstance(x, Unchecked)]
     if not unchecked:
@@ -74,10 +89,10 @@ def _number(value, *made_of):
     return result
 
 
-def _meeting(operate, of_numbers):
+def _meeting(operate: Callable[[Any, Any], Any], of_numbers: Callable[..., Any]) -> Callable[[Number, Any], Any]:
     """The method of an operation of a number, on the left, with a number or an array."""
 
-    def meet(self, other):
+    def meet(self: Number, other: NDArray[Any] | complex) -> Any:
         if isinstance(other, np.ndarray):
             return operate(self.rounded(other.dtype), other)
         if not isinstance(other, int | float):
@@ -90,8 +105,12 @@ def _meeting(operate, of_numbers):
     return meet
 
 
-def _reflected(operate):
+def _reflected(operate: Callable[[Any, Any], Any]) -> Callable[[Any, Any], Any]:
     return lambda x, y: operate(y, x)
+
+
+def _truth(holds: Any, *_: object) -> bool:
+    return bool(holds)
 
 
 for _name in ("add", "sub", "mul", "truediv"):
@@ -99,15 +118,17 @@ for _name in ("add", "sub", "mul", "truediv"):
     setattr(Number, f"__{_name}__", _meeting(_operate, _number))
     setattr(Number, f"__r{_name}__", _meeting(_reflected(_operate), _number))
 for _name in ("lt", "le", "gt", "ge", "eq", "ne"):
-    setattr(Number, f"__{_name}__", _meeting(getattr(operator, _name), lambda holds, *_: bool(holds)))
-Number.__neg__ = lambda self: _number(-float(self), self)
-Number.__pos__ = lambda self: self
+    setattr(Number, f"__{_name}__", _meeting(getattr(operator, _name), _truth))
 
 
 # The words
 
 
-def sqrt(x):
+@overload
+def sqrt(x: float) -> float: ...
+@overload
+def sqrt(x: NDArray[Real]) -> NDArray[Real]: ...
+def sqrt(x: Value) -> Any:
     """The square root.
 
     Parameters
@@ -123,7 +144,11 @@ def sqrt(x):
     return np.sqrt(x) if isinstance(x, np.ndarray) else _number(np.sqrt(np.float64(x)), x)
 
 
-def absolute(x):
+@overload
+def absolute(x: float) -> float: ...
+@overload
+def absolute(x: NDArray[Real]) -> NDArray[Real]: ...
+def absolute(x: Value) -> Any:
     """The absolute value.
 
     Parameters
@@ -139,7 +164,11 @@ def absolute(x):
     return np.absolute(x) if isinstance(x, np.ndarray) else _number(abs(float(x)), x)
 
 
-def sign(x):
+@overload
+def sign(x: float) -> float: ...
+@overload
+def sign(x: NDArray[Real]) -> NDArray[Real]: ...
+def sign(x: Value) -> Any:
     """The sign.
 
     Parameters
@@ -155,7 +184,13 @@ def sign(x):
     return np.sign(x) if isinstance(x, np.ndarray) else _number(np.sign(np.float64(x)), x)
 
 
-def larger(x, y):
+@overload
+def larger(x: float, y: float) -> float: ...
+@overload
+def larger(x: NDArray[Real], y: NDArray[Real] | float) -> NDArray[Real]: ...
+@overload
+def larger(x: float, y: NDArray[Real]) -> NDArray[Real]: ...
+def larger(x: Value, y: Value) -> Any:
     """The larger of two values.
 
     Parameters
@@ -171,7 +206,13 @@ def larger(x, y):
     return _chosen(x > y, x, y)
 
 
-def smaller(x, y):
+@overload
+def smaller(x: float, y: float) -> float: ...
+@overload
+def smaller(x: NDArray[Real], y: NDArray[Real] | float) -> NDArray[Real]: ...
+@overload
+def smaller(x: float, y: NDArray[Real]) -> NDArray[Real]: ...
+def smaller(x: Value, y: Value) -> Any:
     """The smaller of two values.
 
     Parameters
@@ -187,13 +228,19 @@ def smaller(x, y):
     return _chosen(x < y, x, y)
 
 
-def _chosen(condition, x, y):
+def _chosen(condition: bool | NDArray[np.bool_], x: Any, y: Any) -> Any:
     if isinstance(condition, np.ndarray):
         return where(condition, x, y)
     return _number(x if condition else y, x, y)
 
 
-def where(condition, x, y):
+@overload
+def where(condition: NDArray[np.bool_], x: NDArray[Real], y: NDArray[Real] | float) -> NDArray[Real]: ...
+@overload
+def where(condition: NDArray[np.bool_], x: float, y: NDArray[Real]) -> NDArray[Real]: ...
+@overload
+def where(condition: float, x: One, y: Other) -> One | Other: ...
+def where(condition: float | NDArray[np.bool_], x: Any, y: Any) -> Any:
     """One of two values, by a condition.
 
     Parameters
@@ -210,18 +257,24 @@ def where(condition, x, y):
     """
     if not isinstance(condition, np.ndarray):
         return x if condition else y
-    arrays = [one for one in (x, y) if isinstance(one, np.ndarray)]
+    values: tuple[Value, Value] = (x, y)
+    arrays = [one for one in values if isinstance(one, np.ndarray)]
     if not arrays:
         raise TypeError("where: one of its two values has to be an array, for it gives the type")
     dtype = arrays[0].dtype
-    return np.where(
-        condition,
-        *(one if isinstance(one, np.ndarray) else one.rounded(dtype) if isinstance(one, Number) else dtype.type(one)
-          for one in (x, y)),
-    )  # fmt: skip
+    first, second = [
+        one if isinstance(one, np.ndarray) else one.rounded(dtype) if isinstance(one, Number) else dtype.type(one)
+        for one in values
+    ]
+    chosen: NDArray[Any] = np.where(condition, first, second)
+    return chosen
 
 
-def power(x, k):
+@overload
+def power(x: float, k: float) -> float: ...
+@overload
+def power(x: NDArray[Real], k: int) -> NDArray[Real]: ...
+def power(x: Value, k: float) -> Any:
     """A whole power, by repeated squaring.
 
     Parameters
@@ -250,10 +303,11 @@ def power(x, k):
     return _power(x, k)
 
 
-def _power(x, k):
+def _power(x: Any, k: float) -> Any:
     if not 0 <= k < 9.2e18 or k != int(k):
         return math.nan
-    result, k = 1.0, int(k)
+    result: Any = 1.0
+    k = int(k)
     while k:
         if k & 1:
             result = result * x
@@ -263,7 +317,7 @@ def _power(x, k):
     return result
 
 
-def total(x):
+def total(x: NDArray[Any]) -> float:
     """The sum of an array's elements.
 
     Parameters
@@ -279,7 +333,7 @@ def total(x):
     return _sum(x, lambda part: x[part].astype(np.float64))
 
 
-def dot(x, y):
+def dot(x: NDArray[Any], y: NDArray[Any]) -> float:
     """The sum of the products of two arrays' elements.
 
     Parameters
@@ -295,7 +349,7 @@ def dot(x, y):
     return _sum(x, lambda part: x[part].astype(np.float64) * y[part].astype(np.float64))
 
 
-def norm(x):
+def norm(x: NDArray[Any]) -> float:
     """The Euclidean norm of an array.
 
     Parameters
@@ -311,18 +365,18 @@ def norm(x):
     return sqrt(dot(x, x))
 
 
-def _sum(x, terms):
-    result = 0.0
+def _sum(x: NDArray[Any], terms: Callable[[slice], NDArray[np.float64]]) -> Unchecked:
+    sum = 0.0
     for start in range(0, x.size, CHUNK):
         chunk = terms(slice(start, start + CHUNK))
-        padded = np.zeros(-(-chunk.size // LANES) * LANES)
+        padded: NDArray[np.float64] = np.zeros(-(-chunk.size // LANES) * LANES)
         padded[: chunk.size] = chunk
         lanes = np.add.accumulate(padded.reshape(-1, LANES))[-1]
         while lanes.size > 1:
             half = lanes.size // 2
             lanes = lanes[:half] + lanes[half:]
-        result += float(lanes[0])
-    result = Unchecked(result)
+        sum += float(lanes[0])
+    result = Unchecked(sum)
     result.dtype = x.dtype
     return result
 
@@ -338,7 +392,7 @@ class Carried(float):
     """
 
 
-def key_of(formula):
+def key_of(formula: Formula) -> str:
     """The name by which compiled backends know a formula."""
     return f"{formula.__module__}.{formula.__qualname__}"
 
@@ -346,25 +400,28 @@ def key_of(formula):
 class Signature(NamedTuple):
     """The names of a formula's parameters, in their order."""
 
-    arrays: tuple  # without d: the state, and p where it is there
-    numbers: tuple
-    flags: tuple
-    carried: tuple
+    arrays: tuple[str, ...]  # without d: the state, and p where it is there
+    numbers: tuple[str, ...]
+    flags: tuple[str, ...]
+    carried: tuple[str, ...]
 
     @property
-    def inputs(self):
+    def inputs(self) -> tuple[str, ...]:
         """All that stands after the ``*``, in the order in which compiled formulas take it."""
         return (*self.numbers, *self.flags, *self.carried)
 
     @property
-    def state(self):
+    def state(self) -> tuple[str, ...]:
         return tuple(name for name in self.arrays if name != "p")
 
 
 @lru_cache(maxsize=1000)
-def signature(formula):
+def signature(formula: Formula) -> Signature:
     """A formula's parameters by their kinds; raises TypeError where they are not as a formula's have to be."""
-    arrays, numbers, flags, carried = [], [], [], []
+    arrays: list[str] = []
+    numbers: list[str] = []
+    flags: list[str] = []
+    carried: list[str] = []
     for name, parameter in inspect.signature(formula).parameters.items():
         if parameter.default is not parameter.empty or parameter.kind in (
             parameter.VAR_POSITIONAL,
@@ -391,35 +448,39 @@ def signature(formula):
     return Signature(tuple(arrays[1:]), tuple(numbers), tuple(flags), tuple(carried))
 
 
-class _Probe(np.ndarray):
+class _Probe(np.ndarray[Any, Any]):
     """An array that notes when it is used."""
 
     used = False
 
-    def __array_ufunc__(self, ufunc, method, *inputs, out=(), **kwargs):
+    def __array_ufunc__(
+        self, ufunc: np.ufunc, method: str, *inputs: Any, out: tuple[Any, ...] = (), **kwargs: Any
+    ) -> Any:
         if out:
             kwargs["out"] = tuple(map(_seen, out))
         return getattr(ufunc, method)(*map(_seen, inputs), **kwargs)
 
-    def __array_function__(self, function, types, args, kwargs):
+    def __array_function__(
+        self, function: Callable[..., Any], types: Iterable[type], args: Iterable[Any], kwargs: Mapping[str, Any]
+    ) -> Any:
         return function(*map(_seen, args), **kwargs)
 
-    def __getitem__(self, key):
+    def __getitem__(self, key: Any) -> Any:
         return _seen(self)[key]
 
-    def __setitem__(self, key, value):
+    def __setitem__(self, key: Any, value: Any) -> None:
         _seen(self)[key] = _seen(value)
 
 
-def _seen(x):
+def _seen(x: Any) -> Any:
     if not isinstance(x, _Probe):
         return x
     x.used = True
-    return x.view(np.ndarray)
+    return np.asarray(x)
 
 
 @lru_cache(maxsize=1000)
-def used_state(formula, flags):
+def used_state(formula: Formula, flags: tuple[str, ...]) -> tuple[str, ...]:
     """The state arrays, of those that a formula names, that it uses at its first update when these flags are set.
 
     Numbers must not decide that, and what is used at one update has to be used at all of them.

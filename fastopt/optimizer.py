@@ -4,12 +4,14 @@ from collections.abc import Iterable, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import KW_ONLY, InitVar
 from difflib import get_close_matches
-from typing import TYPE_CHECKING, Any
+from inspect import Signature
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
 from fastopt.arrays.addresses import AddressMap
-from fastopt.arrays.forms import Array, Gradients, Params, check_names, group_dict, group_dicts
+from fastopt.arrays.forms import Gradients, Params, check_names, group_dict, group_dicts
+from fastopt.arrays.layout import Array
 from fastopt.arrays.parameter import Parameter
 from fastopt.attributes import OptionOfGroups, OptionOfStages
 from fastopt.engines.choice import backend_for
@@ -76,6 +78,8 @@ class Optimizer(StateDicts, StageOptions, Rule):
     ``opt.param_groups[0]["lr"] = 1e-4``.
     """
 
+    __signature__: ClassVar[Signature]
+
     params: InitVar[Params]
     _: KW_ONLY
     maximize: bool = False
@@ -91,15 +95,15 @@ class Optimizer(StateDicts, StageOptions, Rule):
             setattr(cls, name, kind(name, option.default))
         cls.__signature__ = cls.signature()
 
-    def __new__(cls, *args: Any, **kwargs: Any) -> "Optimizer":
-        if not hasattr(cls, "formula"):
-            raise TypeError(
-                f"{cls.__name__} has no formula: it is the base of rules; make one of those, such as fastopt.Adam, "
-                f"or write one, as fastopt.formula says"
-            )
-        return super().__new__(cls)
+    if not TYPE_CHECKING:  # type checkers make these of the options
 
-    if not TYPE_CHECKING:  # type checkers make it of the options
+        def __new__(cls, *args, **kwargs):
+            if not hasattr(cls, "formula"):
+                raise TypeError(
+                    f"{cls.__name__} has no formula: it is the base of rules; make one of those, such as fastopt.Adam, "
+                    f"or write one, as fastopt.formula says"
+                )
+            return super().__new__(cls)
 
         def __init__(self, params, *args, backend=None, **given):
             self._start_empty(backend)
@@ -174,7 +178,8 @@ class Optimizer(StateDicts, StageOptions, Rule):
     @property
     def skipped_steps(self) -> int:
         """How many calls of `step` were skipped, with ``nonfinite="skip"``."""
-        return self._engine.skipped_steps
+        skipped: int = self._engine.skipped_steps
+        return skipped
 
     # Averages
 
@@ -183,8 +188,8 @@ class Optimizer(StateDicts, StageOptions, Rule):
         """The averages of the parameters, by name or in order: the state arrays themselves."""
         self._check_ema("ema")
         arrays = [parameter.state(EMA) for parameter in self._parameters]
-        names = [parameter.name for parameter in self._parameters]
-        return tuple(arrays) if None in names else dict(zip(names, arrays, strict=True))
+        names = [parameter.name for parameter in self._parameters if parameter.name is not None]
+        return tuple(arrays) if len(names) < len(arrays) else dict(zip(names, arrays, strict=True))
 
     def _check_ema(self, what: str) -> None:
         if self.ema_decay is None:
@@ -209,7 +214,8 @@ class Optimizer(StateDicts, StageOptions, Rule):
             nor change, nor give its `state_dict`.
         """
         self._check_ema("swap_ema")
-        return self._engine.swapped()
+        swapped: AbstractContextManager[None] = self._engine.swapped()
+        return swapped
 
     # Groups and state
 

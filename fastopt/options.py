@@ -7,10 +7,10 @@ more. `check_of` gives the check of an annotation.
 import difflib
 import math
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from numbers import Integral, Real
 from types import NoneType, UnionType
-from typing import Annotated, Any, Literal, TypeAlias, Union, get_args, get_origin
+from typing import Annotated, Any, Literal, TypeAlias, Union, cast, get_args, get_origin
 
 import numpy as np
 
@@ -24,12 +24,12 @@ def did_you_mean(name: object, known: Iterable[object]) -> str:
     return f"; did you mean {matches[0]!r}?" if matches else f"; there are {', '.join(names)}"
 
 
-def _real(name: str, value: object, expected: str = "a number", whose: str = "") -> float:
+def _real(name: str, value: Any, expected: str = "a number", whose: str = "") -> float:
     """A number as a float, of arrays those without axes too; one that is too large for that is infinite."""
     if not _is_real(value):
         raise TypeError(f"{name}: expected {expected}, found {value!r}{whose}")
     try:
-        return float(value)  # type: ignore[arg-type]
+        return float(value)
     except OverflowError:
         return math.inf
 
@@ -73,7 +73,7 @@ def fraction(name: str, value: object) -> float:
 def rate(name: str, value: object) -> float | Callable[[int], float]:
     """A learning rate: a number, or a function of the number of updates before."""
     if callable(value):
-        return value
+        return cast(Callable[[int], float], value)
     return number(name, value, expected="a number or a function of the number of updates")
 
 
@@ -99,7 +99,7 @@ def scale(name: str, value: object) -> float:
 
 def integer(name: str, value: object) -> int:
     """An integer, as an int."""
-    if not isinstance(value, Integral) or isinstance(value, bool):
+    if isinstance(value, bool) or not isinstance(value, Integral):
         raise TypeError(f"{name}: expected an integer, found {value!r}")
     return int(value)
 
@@ -116,7 +116,7 @@ def flag(name: str, value: object) -> bool:
     """True or False."""
     if not isinstance(value, bool | np.bool_):
         raise TypeError(f"{name}: expected True or False, found {value!r}")
-    return bool(value)
+    return bool(cast(object, value))
 
 
 def text(name: str, value: object) -> str:
@@ -143,10 +143,11 @@ def each(checks: list[Check]) -> Check:
     """So many values, each with a check of its own."""
     expected = "a pair of numbers" if len(checks) == 2 else f"{len(checks)} numbers"
 
-    def check(name: str, value: Any) -> tuple[Any, ...]:
-        if not isinstance(value, list | tuple) or len(value) != len(checks):  # pyright: ignore[reportUnknownArgumentType]
+    def check(name: str, value: object) -> tuple[Any, ...]:
+        given = cast(Sequence[object], value) if isinstance(value, list | tuple) else ()
+        if len(given) != len(checks):
             raise TypeError(f"{name}: expected {expected}, found {value!r}")
-        return tuple(one(f"{name}[{i}]", x) for i, (one, x) in enumerate(zip(checks, value, strict=True)))
+        return tuple(one(f"{name}[{i}]", x) for i, (one, x) in enumerate(zip(checks, given, strict=True)))
 
     return check
 
@@ -173,7 +174,8 @@ def check_of(annotation: Any) -> Check:
     if annotation in _CHECKS:
         return _CHECKS[annotation]
     if origin is Annotated and callable(arguments[1]):
-        return arguments[1]
+        check: Check = arguments[1]
+        return check
     if origin is Literal:
         return choice(*arguments)
     if origin is tuple and Ellipsis not in arguments:

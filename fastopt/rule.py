@@ -25,16 +25,12 @@ class KernelCall(NamedTuple):
     """What a parameter group's options come to: a formula, and what it takes."""
 
     formula: Callable[..., Any]
-    arrays: tuple[
-        str | None, ...
-    ]  # the names of the state arrays in the formula's order: "p" for the parameter, None for those unused
+    arrays: tuple[str | None, ...]  # its state's names in its order: "p" for the parameter, None for those unused
     s: float
     l2: float
     decay: float  # keep = 1 - lr*decay
     lr: float | Callable[[int], float]
-    inputs: dict[
-        str, float | bool
-    ]  # the formula's numbers and flags by name; the values of lr and t come with the step
+    inputs: dict[str, float | bool]  # the formula's numbers and flags by name; those of lr and t come with the step
     carried: dict[str, str]  # the names in the state of the numbers that it carries, by its own
 
     def frame(self, lr: float, scale: float) -> tuple[float, float, float]:

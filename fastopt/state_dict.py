@@ -2,7 +2,7 @@
 
 import math
 from collections import Counter
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from numbers import Integral, Real
 from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
@@ -33,16 +33,21 @@ class StateDicts:
     """An optimizer's ``state_dict`` and ``load_state_dict``, and pickling."""
 
     if TYPE_CHECKING:
-        _busy: Any
-        _engine: Any
-        _forced: str | None
-        _groups: list[ParamGroup]
-        _parameters: list[Parameter]
-        _state: tuple[State, ...]
-        _stages: Stages
-        _start_empty: Callable[[str | None], None]
-        _extend: Callable[[Iterable[dict[str, Any]]], None]
-        _set_stages: Callable[[Stages], None]
+
+        def _of_the_optimizer(self) -> None:
+            # Not of the class, where editors would take them for options.
+            self._busy: Any
+            self._defaults: dict[str, Any]
+            self._engine: Any
+            self._forced: str | None
+            self._groups: list[ParamGroup]
+            self._parameters: list[Parameter]
+            self._state: tuple[State, ...]
+            self._stages: Stages
+
+        def _start_empty(self, backend: str | None) -> None: ...
+        def _extend(self, dicts: Iterable[dict[str, Any]]) -> None: ...
+        def _set_stages(self, stages: Stages) -> None: ...
 
     def state_dict(self) -> dict[str, Any]:
         """A snapshot of state and options, laid out as PyTorch's.
@@ -190,7 +195,7 @@ def _check_groups(given: Any, rule: type[Rule], groups: Sequence[ParamGroup]) ->
         members = loaded.pop("params")
         _check_length(f"{label}['params']", members, len(mine["params"]), "parameters")
         for key in members:
-            if not isinstance(key, Integral) or isinstance(key, bool):
+            if isinstance(key, bool) or not isinstance(key, Integral):
                 raise TypeError(f"{label}['params']: expected the integers of entries in 'state', found {key!r}")
         keys += members
         if "param_names" in mine:
@@ -222,15 +227,16 @@ def _check_stages(given: Any, present: Stages) -> tuple[Stages, dict[str, int]]:
 
 
 def _count(label: str, value: Any) -> int:
-    if not isinstance(value, Integral) or isinstance(value, bool):
+    if isinstance(value, bool) or not isinstance(value, Integral):
         raise TypeError(f"{label}: expected an int, found {type(value).__name__}")
-    if not 0 <= value < 2**62:
+    count = int(value)
+    if not 0 <= count < 2**62:
         raise ValueError(f"{label}: {value} was given; it must be in [0, 2**62)")
-    return int(value)
+    return count
 
 
 def _number(label: str, value: Any) -> float:
-    if not isinstance(value, Real) or isinstance(value, bool):
+    if isinstance(value, bool) or not isinstance(value, Real):
         raise TypeError(f"{label}: expected a float, found {type(value).__name__}")
     if not math.isfinite(value):
         raise ValueError(f"{label}: {value!r} was given; it must be finite")
@@ -240,8 +246,9 @@ def _number(label: str, value: Any) -> float:
 def _check_length(label: str, value: Any, length: int, what: str) -> None:
     if not isinstance(value, list | tuple):
         raise TypeError(f"{label}: expected a list, found {type(value).__name__}")
-    if len(value) != length:  # pyright: ignore[reportUnknownArgumentType]
-        raise ValueError(f"{label}: expected {length} {what}, found {len(value)}; {_SAME}")  # pyright: ignore[reportUnknownArgumentType]
+    found = len(cast(Sequence[object], value))
+    if found != length:
+        raise ValueError(f"{label}: expected {length} {what}, found {found}; {_SAME}")
 
 
 def _check_arrays(label: str, needed: Collection[str], present: Collection[str]) -> None:
@@ -255,10 +262,11 @@ def _entries(label: str, mapping: Any, expected: Iterable[Any]) -> list[Any]:
     expected = dict.fromkeys(expected)
     if not isinstance(mapping, Mapping):
         raise TypeError(f"{label}: expected a dict, found {type(mapping).__name__}")
-    missing = [key for key in expected if key not in mapping]
+    entries = cast(Mapping[object, Any], mapping)
+    missing = [key for key in expected if key not in entries]
     if missing:
         raise ValueError(f"{label}: {missing[0]!r} is missing; {_SAME}")
-    extra: list[Any] = [key for key in mapping if key not in expected]  # pyright: ignore[reportUnknownVariableType]
+    extra = [key for key in entries if key not in expected]
     if extra:
         raise ValueError(f"{label}: unknown entry {extra[0]!r}{did_you_mean(extra[0], expected)}")
-    return [mapping[key] for key in expected]
+    return [entries[key] for key in expected]

@@ -5,7 +5,9 @@ parameter and up to four state arrays; with `rooted` they take a root and divide
 do.
 """
 
-from fastopt.formula import absolute, sqrt, total
+from typing import Any
+
+from fastopt.formula import Formula, absolute, sqrt, total
 
 _STREAM = """\
 def stream{count}(d{arrays}, *, rooted: bool):
@@ -13,15 +15,15 @@ def stream{count}(d{arrays}, *, rooted: bool):
 """
 
 
-def _stream(count):
+def _stream(count: int) -> Formula:
     """The formula with this number of state arrays."""
     names = [f"x{i}" for i in range(count)]
     lines = "".join(f"    {name}[:] = {name} + d\n" for name in names)
     text = _STREAM.format(count=count, arrays="".join(f", {name}" for name in names), lines=lines)
-    scope = {"__name__": __name__, "absolute": absolute, "sqrt": sqrt}
+    scope: dict[str, Any] = {"__name__": __name__, "absolute": absolute, "sqrt": sqrt}
     exec(text, scope)
-    formula = scope[f"stream{count}"]
-    formula.text = text  # for the translator, which cannot find it in a file
+    formula: Formula = scope[f"stream{count}"]
+    vars(formula)["text"] = text  # for the translator, which cannot find it in a file
     return formula
 
 
@@ -57,4 +59,4 @@ def stream_stages(d, x0, x1, x2, x3):
     return nothing * x0
 
 
-FORMULAS = [*STREAMS, stream_lamb, stream_lars, stream_stages]
+FORMULAS: list[Formula] = [*STREAMS, stream_lamb, stream_lars, stream_stages]

@@ -1,16 +1,21 @@
 """Where arrays lie among each other: parameters, state and gradients may not overlap."""
 
 from bisect import bisect_left
+from collections.abc import Iterable, Sequence
 from itertools import pairwise
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from fastopt.arrays.layout import start_of
+from fastopt.arrays.layout import Array, start_of
+
+if TYPE_CHECKING:
+    from fastopt.arrays.parameter import Parameter
 
 try:
     from numpy.lib.array_utils import byte_bounds
 except ImportError:  # NumPy 1.26
-    from numpy import byte_bounds
+    byte_bounds = getattr(np, "byte_bounds")  # noqa: B009 - type checkers know newer ones
 
 
 class AddressMap:
@@ -22,22 +27,22 @@ class AddressMap:
         The first address of each, and the first one behind it.
     """
 
-    def __init__(self, parameters):
-        blocks = []
+    def __init__(self, parameters: Iterable["Parameter"]) -> None:
+        blocks: list[tuple[str, Array]] = []
         for parameter in parameters:
             blocks.append((parameter.label, parameter.flat))
             for name, block in parameter.state_flats.items():
                 blocks.append((f"the state {name!r} of {parameter.label}", block))
-        blocks = sorted(((start_of(block), label, block) for label, block in blocks if block.size), key=lambda x: x[0])
-        self._labels = [label for _, label, _ in blocks]
-        self._blocks = [block for _, _, block in blocks]
-        self.starts = [start for start, _, _ in blocks]
-        self.ends = [start + block.nbytes for start, _, block in blocks]
-        for i, j in pairwise(range(len(blocks))):
+        placed = sorted(((start_of(block), label, block) for label, block in blocks if block.size), key=lambda x: x[0])
+        self._labels = [label for _, label, _ in placed]
+        self._blocks = [block for _, _, block in placed]
+        self.starts = [start for start, _, _ in placed]
+        self.ends = [start + block.nbytes for start, _, block in placed]
+        for i, j in pairwise(range(len(placed))):
             if self.starts[j] < self.ends[i]:
                 raise ValueError(f"{self._labels[j]}: it shares memory with {self._labels[i]}; copy one of them")
 
-    def shared_with(self, array):
+    def shared_with(self, array: Array) -> str | None:
         """The label of what shares memory with an array, or None."""
         low, high = byte_bounds(array)
         i = bisect_left(self.starts, high) - 1
@@ -48,12 +53,12 @@ class AddressMap:
         return None
 
 
-def check_disjoint(parameters, gradients):
+def check_disjoint(parameters: Sequence["Parameter"], gradients: Sequence[Array | None]) -> None:
     """Raise if two gradients share memory: then one cannot be zeroed before the other is used."""
     given = [(p.label, np.asarray(g)) for p, g in zip(parameters, gradients, strict=True) if g is not None]
-    given = sorted(((byte_bounds(g), label, g) for label, g in given if g.size), key=lambda one: one[0])
-    latest = []  # those that may reach further
-    for (start, end), label, g in given:
+    placed = sorted(((byte_bounds(g), label, g) for label, g in given if g.size), key=lambda one: one[0])
+    latest: list[tuple[int, str, Array]] = []  # those that may reach further
+    for (start, end), label, g in placed:
         latest = [one for one in latest if one[0] > start]
         for _, other, h in latest:
             if np.shares_memory(g, h):

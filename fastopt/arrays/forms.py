@@ -2,22 +2,20 @@
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, TypeAlias
+from typing import Any, TypeAlias, cast
 
 import numpy as np
-from numpy.typing import NDArray
 
+from fastopt.arrays.layout import Array
 from fastopt.arrays.parameter import Parameter
 from fastopt.options import did_you_mean
 
-Array: TypeAlias = NDArray[Any]
-Params: TypeAlias = (
-    Array | Iterable[Array] | Mapping[str, Array] | Iterable[tuple[str, Array]] | Iterable[Mapping[str, Any]]
-)
+# One Iterable of all kinds of items: of several, checkers would not know which one a list is meant for.
+Params: TypeAlias = Array | Mapping[str, Array] | Iterable[Array | tuple[str, Array] | Mapping[str, Any]]
 Gradients: TypeAlias = Array | Iterable[Array | None] | Mapping[str, Array | None]
 
 
-def group_dicts(params):
+def group_dicts(params: Params) -> list[dict[str, Any]]:
     """``params``, in any of its forms, as group dicts: ``"params"`` a list of arrays, ``"param_names"`` or None.
 
     A group's other entries are left as they are.
@@ -29,20 +27,23 @@ def group_dicts(params):
     return [group_dict({"params": params})]
 
 
-def group_dict(group):
+def group_dict(group: Any) -> dict[str, Any]:
     """One group dict in that form; see `group_dicts`."""
     if not isinstance(group, Mapping):
         raise TypeError(f"group: expected a dict with 'params' in it, found {type(group).__name__}")
-    if "params" not in group:
+    mapping = cast(Mapping[str, Any], group)
+    if "params" not in mapping:
         raise ValueError("group: it has no 'params'")
-    params, names = group["params"], group.get("param_names")
-    if isinstance(params, np.ndarray):
-        params = [params]
-    elif isinstance(params, Mapping):
-        params = list(params.items())
+    given: Params = mapping["params"]
+    params: list[Any]
+    if isinstance(given, np.ndarray):
+        params = [given]
+    elif isinstance(given, Mapping):
+        params = list(cast(Mapping[str, Any], given).items())
     else:
-        params = as_list("params", params)
-    named = params and all(isinstance(item, tuple) and len(item) == 2 for item in params)
+        params = as_list("params", given)
+    names = mapping.get("param_names")
+    named = params and all(isinstance(item, tuple) and len(cast(tuple[object, ...], item)) == 2 for item in params)
     if named and names is not None:
         raise ValueError("param_names: the params have names of their own already")
     if named:
@@ -55,7 +56,7 @@ def group_dict(group):
     for name in names or ():
         if not isinstance(name, str):
             raise TypeError(f"params: expected names that are strings, found {type(name).__name__}")
-    return {**group, "params": params, "param_names": names}
+    return {**mapping, "params": params, "param_names": names}
 
 
 _FORMS = {
@@ -63,16 +64,17 @@ _FORMS = {
     "param_names": "a sequence of names",
     "grads": "an array, a sequence of arrays or a mapping of names to arrays",
 }
+_NO_SEQUENCES: tuple[type[object], ...] = (str, bytes, set, frozenset)
 
 
-def as_list(what, items):
+def as_list(what: str, items: Iterable[Any] | None) -> list[Any]:
     """The items of a sequence or another iterable in a certain order, as a list."""
-    if not isinstance(items, Iterable) or isinstance(items, str | bytes | set | frozenset):
+    if not isinstance(items, Iterable) or isinstance(items, _NO_SEQUENCES):
         raise TypeError(f"{what}: expected {_FORMS[what]}, found {type(items).__name__}")
     return list(items)
 
 
-def ordered(grads, parameters):
+def ordered(grads: Gradients, parameters: Sequence[Parameter]) -> list[Any]:
     """The gradients as a list in the order of the parameters, from any of the forms that ``step`` takes."""
     count = len(parameters)
     if isinstance(grads, np.ndarray):
@@ -80,17 +82,17 @@ def ordered(grads, parameters):
             raise ValueError(f"grads: one array was given for {count} parameters; pass a sequence or a mapping")
         return [grads]
     if isinstance(grads, Mapping):
-        return _by_name(grads, parameters)
-    grads = as_list("grads", grads)
-    if len(grads) != count:
+        return _by_name(cast(Mapping[Any, Any], grads), parameters)
+    given = as_list("grads", grads)
+    if len(given) != count:
         raise ValueError(
-            f"grads: {len(grads)} gradients were given for {count} parameters; "
+            f"grads: {len(given)} gradients were given for {count} parameters; "
             f"pass one for each, None for those to skip"
         )
-    return grads
+    return given
 
 
-def _by_name(grads, parameters):
+def _by_name(grads: Mapping[Any, Any], parameters: Sequence[Parameter]) -> list[Any]:
     names = dict.fromkeys(parameter.name for parameter in parameters)
     if None in names:
         raise TypeError("grads: the parameters have no names, so their gradients come as a sequence, not as a mapping")

@@ -1,6 +1,11 @@
 """How an array lies in memory: the checks of one array, and the room that state arrays get."""
 
+from typing import Any, TypeAlias, cast
+
 import numpy as np
+from numpy.typing import NDArray
+
+Array: TypeAlias = NDArray[Any]
 
 _LINE = 64  # bytes of a cache line
 _PAGE = 4096
@@ -10,7 +15,7 @@ _PAGE = 4096
 _STAGGER = 13 * _LINE
 
 
-def plain(label, array):
+def plain(label: str, array: object) -> Array:
     """An array without the class that a subclass puts around it, whose attributes need not be true."""
     if isinstance(array, np.ma.MaskedArray):
         raise TypeError(f"{label}: a masked array's mask would be lost; pass its data or fill it")
@@ -18,41 +23,42 @@ def plain(label, array):
         raise TypeError(
             f"{label}: expected a NumPy array, found {type(array).__name__}; convert it, as with np.asarray"
         )
-    return np.asarray(array)
+    return np.asarray(cast(Array, array))
 
 
-def check_writeable(label, array):
+def check_writeable(label: str, array: Array) -> None:
     if not array.flags.writeable:
         raise ValueError(f"{label}: the array is read-only; pass a writeable one")
 
 
-def check_aligned(label, array):
+def check_aligned(label: str, array: Array) -> None:
     if not array.flags.aligned:
         raise ValueError(f"{label}: the array is not aligned in memory; copy it")
 
 
-def dtype_name(dtype):
+def dtype_name(dtype: np.dtype[Any]) -> str:
     return f"{dtype.name}" if dtype.isnative else f"byte-swapped {dtype.name}"
 
 
-def flat(array):
+def flat(array: Array) -> Array:
     """A contiguous array's elements in the order of memory."""
     return (array if array.flags.c_contiguous else array.T).reshape(-1)
 
 
-def start_of(array):
-    return array.__array_interface__["data"][0]
+def start_of(array: Array) -> int:
+    start: int = array.__array_interface__["data"][0]
+    return start
 
 
-def state_blocks(like, count):
+def state_blocks(like: Array, count: int) -> list[Array]:
     """``count`` flat arrays of zeros like another, at the starts of cache lines, staggered over the page."""
     size = -(-like.nbytes // _LINE) * _LINE
     staggered = size >= _PAGE // 2
     room = size + (_PAGE if staggered else 0)
     # Through a memoryview, so that nobody who holds one of the arrays has an owner of the memory to resize.
-    block = np.frombuffer(memoryview(np.zeros(count * room + _LINE, dtype=np.uint8)), dtype=np.uint8)
+    block = np.frombuffer(np.zeros(count * room + _LINE, dtype=np.uint8).data, dtype=np.uint8)
     first = position = start_of(block)
-    arrays = []
+    arrays: list[Array] = []
     for i in range(count):
         position = -(-position // _LINE) * _LINE
         if staggered:

@@ -1,9 +1,16 @@
 """One parameter: the caller's array, what is accepted of it and of its gradient, and its state."""
 
-import numpy as np
+from collections.abc import Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, Literal
 
-from fastopt.arrays.layout import check_aligned, check_writeable, dtype_name, flat, plain, start_of, state_blocks
+import numpy as np
+from numpy.typing import NDArray
+
+from fastopt.arrays.layout import Array, check_aligned, check_writeable, dtype_name, flat, plain, start_of, state_blocks
 from fastopt.stages import COPY, GRAD_SUM
+
+if TYPE_CHECKING:
+    from fastopt.arrays.addresses import AddressMap
 
 
 class Parameter:
@@ -20,7 +27,10 @@ class Parameter:
         Updated in place; anything but a float32 or float64 array that can be is refused.
     """
 
-    def __init__(self, name, index, group, array):
+    # Of all parameters' steps, and of the gradients in their sums: the optimizer's, which sets it.
+    counts: NDArray[np.int64]
+
+    def __init__(self, name: str | None, index: int, group: int, array: Array) -> None:
         self.name = name
         self.index = index
         self.label = f"parameter {index if name is None else name!r}"
@@ -39,13 +49,13 @@ class Parameter:
         # A view of the array as it is now: its shape, type and place may be changed behind our back.
         self.view = given.view()
         self.flat = flat(self.view)
-        self.state_flats = {}
+        self.state_flats: dict[str, Array] = {}
         # The numbers that its rule carries from update to update, in the order of their names.
-        self.carried_names, self.carried = (), np.zeros(0)
-        self.counts = None  # of all parameters' steps, and of the gradients in their sums; the optimizer's
-        self._scratch = None
+        self.carried_names: tuple[str, ...] = ()
+        self.carried: NDArray[np.float64] = np.zeros(0)
+        self._scratch: Array | None = None
 
-    def add_state(self, initial, carried):
+    def add_state(self, initial: Mapping[str, object], carried: Mapping[str, float]) -> None:
         """Make the state arrays, and the numbers that are carried, given their names and initial values."""
         self.carried_names = tuple(carried)
         self.carried = np.array(list(carried.values()), dtype=np.float64)
@@ -60,54 +70,55 @@ class Parameter:
             self.state_flats[name] = block
 
     @property
-    def order(self):
+    def order(self) -> Literal["C", "F"]:
         """``"C"`` or ``"F"``: the order in which the elements lie in memory."""
         return "C" if self.view.flags.c_contiguous else "F"
 
     @property
-    def step(self):
+    def step(self) -> int:
         return self.count("step")
 
     @property
-    def count_names(self):
+    def count_names(self) -> tuple[str, ...]:
         """The names of the counts in the state."""
         return ("step", "accumulated") if GRAD_SUM in self.state_flats else ("step",)
 
     @property
-    def state_names(self):
+    def state_names(self) -> tuple[str, ...]:
         """The names of all that is in the state: counts, numbers that are carried, arrays."""
         return (*self.count_names, *self.carried_names, *self.state_flats)
 
-    def count(self, name):
+    def count(self, name: str) -> int:
         """One of the counts."""
         return int(self.counts[self.count_names.index(name), self.index])
 
-    def state(self, name):
+    def state(self, name: str) -> Array:
         """A state array in the parameter's shape: a new view each time, because a view's shape can be changed."""
         return self.state_flats[name].reshape(self.view.shape, order=self.order)
 
-    def checked_state(self, label, array):
+    def checked_state(self, label: str, array: object) -> Array:
         """A copy of what is to become a state array, flat in the parameter's order; or raise if it does not fit."""
-        array = plain(label, array)
-        if array.dtype != self.view.dtype:
-            raise TypeError(f"{label}: expected {dtype_name(self.view.dtype)}, found {dtype_name(array.dtype)}")
-        if array.shape != self.view.shape:
-            raise ValueError(f"{label}: expected shape {self.view.shape}, found {array.shape}")
-        return flat(np.array(array, order=self.order))
+        given = plain(label, array)
+        if given.dtype != self.view.dtype:
+            raise TypeError(f"{label}: expected {dtype_name(self.view.dtype)}, found {dtype_name(given.dtype)}")
+        if given.shape != self.view.shape:
+            raise ValueError(f"{label}: expected shape {self.view.shape}, found {given.shape}")
+        return flat(np.array(given, order=self.order))
 
-    def saved_state(self):
+    def saved_state(self) -> tuple[list[int], list[float], list[Array]]:
         """Copies of counts, carried numbers and flat state arrays."""
-        counts = self.counts[: len(self.count_names), self.index].tolist()
-        return counts, self.carried.tolist(), [block.copy() for block in self.state_flats.values()]
+        counts: list[int] = self.counts[: len(self.count_names), self.index].tolist()
+        carried: list[float] = self.carried.tolist()
+        return counts, carried, [block.copy() for block in self.state_flats.values()]
 
-    def set_state(self, counts, carried, flats):
+    def set_state(self, counts: Sequence[int], carried: Sequence[float], flats: Iterable[Array]) -> None:
         """Take over what has been checked, or was saved."""
         self.counts[: len(counts), self.index] = counts
         self.carried[:] = carried
         for mine, block in zip(self.state_flats.values(), flats, strict=True):
             mine[:] = block
 
-    def check_unchanged(self, writeable=True):
+    def check_unchanged(self, writeable: bool = True) -> None:
         """Raise if the caller has changed the array's place, shape or type since it was given, or its `writeable`."""
         array, view = plain(self.label, self.array), self.view
         for what in ("dtype", "shape", "strides"):
@@ -122,26 +133,26 @@ class Parameter:
         if writeable:
             check_writeable(self.label, array)
 
-    def check_gradient(self, gradient, addresses, writeable):
+    def check_gradient(self, gradient: object, addresses: "AddressMap", writeable: bool) -> Array:
         """The gradient, copied into the parameter's memory order if need be; or raise if it does not fit."""
         label, view = f"gradient of {self.label}", self.view
-        gradient = plain(label, gradient)
-        if gradient.dtype != view.dtype:
+        given = plain(label, gradient)
+        if given.dtype != view.dtype:
             raise TypeError(
-                f"{label}: expected {dtype_name(view.dtype)} as its parameter, found {dtype_name(gradient.dtype)}; "
+                f"{label}: expected {dtype_name(view.dtype)} as its parameter, found {dtype_name(given.dtype)}; "
                 f"convert it"
             )
-        if gradient.shape != view.shape:
-            raise ValueError(f"{label}: expected shape {view.shape} as its parameter, found {gradient.shape}")
-        check_aligned(label, gradient)
-        if writeable and not gradient.flags.writeable:
+        if given.shape != view.shape:
+            raise ValueError(f"{label}: expected shape {view.shape} as its parameter, found {given.shape}")
+        check_aligned(label, given)
+        if writeable and not given.flags.writeable:
             raise ValueError(f"{label}: the array is read-only, so zero_grads cannot zero it; pass a writeable one")
-        other = addresses.shared_with(gradient)
+        other = addresses.shared_with(given)
         if other is not None:
             raise ValueError(f"{label}: it shares memory with {other}; copy it")
-        if gradient.flags.c_contiguous if self.order == "C" else gradient.flags.f_contiguous:
-            return gradient
+        if given.flags.c_contiguous if self.order == "C" else given.flags.f_contiguous:
+            return given
         if self._scratch is None:
             self._scratch = np.empty_like(view)
-        np.copyto(self._scratch, gradient)
+        np.copyto(self._scratch, given)
         return self._scratch

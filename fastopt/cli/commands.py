@@ -25,12 +25,12 @@ console = Console()
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(fastopt.__version__)
-def cli():
+def cli() -> None:
     """Fused optimizer steps for NumPy arrays."""
 
 
 @cli.command()
-def info():
+def info() -> None:
     """Show the version, the backends and the processor's features."""
     table = Table(show_header=False, box=None)
     chosen = " ".join(f"[bold]{name} (default)[/]" if name == choice.default else name for name in fastopt.backends())
@@ -49,7 +49,7 @@ def info():
 @click.option("--dtype", type=click.Choice(["float32", "float64"]), default="float32", show_default=True)
 @click.option("--backend", "name", type=click.Choice(choice.NAMES), help="Default: the one that fastopt chooses.")
 @click.option("--seconds", type=click.FloatRange(min=0), default=0.5, show_default=True, help="For each row.")
-def bench(sizes, dtype, name, seconds):
+def bench(sizes: tuple[int, ...], dtype: str, name: str | None, seconds: float) -> None:
     """Time each rule's step against the NumPy reference and against the machine's memory limit."""
     sizes = sizes or (100, 10_000, 1_000_000, 16_000_000)
     try:
@@ -90,7 +90,7 @@ def bench(sizes, dtype, name, seconds):
     show_default=True,
     help="The picture.",
 )
-def demo(epochs, output):
+def demo(epochs: int, output: str) -> None:
     """Train a network on handwritten digits with every rule, by the NumPy reference and by the best backend.
 
     FASTOPT_BACKEND chooses another backend. Fails unless the trained weights are identical bit for bit.
@@ -105,7 +105,7 @@ def demo(epochs, output):
     table.add_column("rule")
     for column in ("final loss", "test accuracy", "numpy, µs", f"{used}, µs", "speedup", "same bits"):
         table.add_column(column, justify="right")
-    comparisons = []
+    comparisons: list[training.Comparison] = []
     with progress() as bar:
         task = bar.add_task("training", total=2 * epochs * len(VARIANTS))
         for row in training.compare(epochs, lambda: bar.advance(task)):
@@ -129,7 +129,7 @@ def demo(epochs, output):
         sys.exit(1)
 
 
-def progress():
+def progress() -> Progress:
     """A progress bar that goes away when the work is done."""
     columns = (TextColumn("{task.description:<32}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     return Progress(*columns, console=console, transient=True)

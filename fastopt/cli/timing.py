@@ -1,12 +1,17 @@
 """Timing: interleaved in one process, compared in pairs, and the memory limit that a rule is measured against."""
 
 import gc
+from collections.abc import Callable, Sequence
 from statistics import median
 from time import perf_counter
+from typing import TypedDict, cast
 
 import numpy as np
+from numpy.typing import DTypeLike
 
 from fastopt import yardsticks
+from fastopt.arrays.forms import Params
+from fastopt.arrays.layout import Array
 from fastopt.optimizer import Optimizer
 from fastopt.rules import VARIANTS
 
@@ -14,7 +19,13 @@ from fastopt.rules import VARIANTS
 _SAMPLE_SECONDS = 100e-6
 
 
-def interleaved(functions, seconds=0.3, rounds=7, sample=_SAMPLE_SECONDS, settle=0.0):
+def interleaved(
+    functions: Sequence[Callable[[], object]],
+    seconds: float = 0.3,
+    rounds: int = 7,
+    sample: float = _SAMPLE_SECONDS,
+    settle: float = 0.0,
+) -> list[list[float]]:
     """Times functions side by side.
 
     Parameters
@@ -36,13 +47,13 @@ def interleaved(functions, seconds=0.3, rounds=7, sample=_SAMPLE_SECONDS, settle
     list of list of float
         For each function its seconds per call, round by round.
     """
-    counts = []
+    counts: list[int] = []
     for function in functions:
         function()
         start = perf_counter()
         function()
         counts.append(max(1, int(sample / (perf_counter() - start + 1e-9))))
-    samples = [[] for _ in functions]
+    samples: list[list[float]] = [[] for _ in functions]
     timed = list(zip(functions, counts, samples, strict=True))
     collects = gc.isenabled()
     gc.disable()
@@ -67,7 +78,7 @@ def interleaved(functions, seconds=0.3, rounds=7, sample=_SAMPLE_SECONDS, settle
     return samples
 
 
-def ratio(times, base):
+def ratio(times: Sequence[float], base: Sequence[float]) -> float:
     """How many times as long as the second the first takes: the median over pairs of samples of the same round."""
     return median(t / b for t, b in zip(times, base, strict=True))
 
@@ -79,10 +90,12 @@ class Stream(Optimizer):
     rooted: bool = False
 
 
-YARDSTICKS = {one.__name__: type(one.__name__, (Stream,), {"formula": one}) for one in yardsticks.FORMULAS}
+YARDSTICKS = {
+    one.__name__: cast(type[Stream], type(one.__name__, (Stream,), {"formula": one})) for one in yardsticks.FORMULAS
+}
 
 
-def stream_like(opt, params, rooted=False):
+def stream_like(opt: Optimizer, params: Params, rooted: bool = False) -> Stream:
     """The yardstick with the traffic of an optimizer; `rooted`, it also takes a root and divides for each element."""
     name = f"stream_{opt.formula.__name__}"
     if name not in YARDSTICKS:
@@ -90,13 +103,13 @@ def stream_like(opt, params, rooted=False):
     return YARDSTICKS[name](params, rooted=rooted, backend=opt.backend)
 
 
-def problem(n, dtype):
+def problem(n: int, dtype: DTypeLike) -> tuple[Array, Array]:
     """A parameter and a gradient of ``n`` elements: small numbers, so that thousands of steps stay finite."""
     rng = np.random.default_rng(0)
     return _placed(rng.normal(size=n).astype(dtype), 0), _placed(1e-3 * rng.normal(size=n).astype(dtype), 1088)
 
 
-def _placed(array, place):
+def _placed(array: Array, place: int) -> Array:
     """A copy that begins at a place in a page of memory: else speed would depend on where it happens to be."""
     room = np.zeros(array.nbytes + 4096 + place, dtype=np.uint8)
     first = -room.ctypes.data % 4096 + place
@@ -105,15 +118,26 @@ def _placed(array, place):
     return copy
 
 
-def bytes_moved(opt):
+def bytes_moved(opt: Optimizer) -> int:
     """The bytes that a step has to read and to write: all arrays read, all but the gradient written."""
-    p = opt.param_groups[0]["params"][0]
+    p: Array = opt.param_groups[0]["params"][0]
     arrays = 1 + len(opt.state[0])  # "step" stands for the gradient
     transfers = {"lamb": 4 + 2 + 3 + 1, "lars": 2 + 3 + 2}  # what each of two passes reads and writes
     return transfers.get(opt.formula.__name__, 2 * arrays - 1) * p.nbytes
 
 
-def compare(name, n, dtype=np.float32, backend=None, seconds=0.3):
+class Measured(TypedDict):
+    """What `compare` gives."""
+
+    seconds: float
+    bandwidth: float
+    of_limit: float | None
+    speedup: float
+
+
+def compare(
+    name: str, n: int, dtype: DTypeLike = np.float32, backend: str | None = None, seconds: float = 0.3
+) -> Measured:
     """One rule against the NumPy reference and the streaming loop of the same traffic.
 
     Parameters
@@ -134,9 +158,9 @@ def compare(name, n, dtype=np.float32, backend=None, seconds=0.3):
         loop's speed (None on the numpy backend, where it is not measured) and ``"speedup"`` over the reference.
     """
     rule, rule_options = VARIANTS[name]
-    steps = []
+    steps: list[Callable[[], object]] = []
 
-    def add(make):
+    def add(make: Callable[[Array], Optimizer]) -> Optimizer:
         p, g = problem(n, dtype)
         opt = make(p)
         grads = [g]

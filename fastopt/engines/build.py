@@ -9,6 +9,7 @@ import os
 import platform
 import sys
 import sysconfig
+from importlib import import_module
 from typing import Any
 
 from setuptools import Distribution, Extension
@@ -61,13 +62,12 @@ class BuildExt(build_ext):
         if name == "engine":
             ext.extra_compile_args += ENGINE[kind]
             ext.extra_link_args = ["-pthread"] if kind == "unix" else []
-        super().build_extension(ext)
+        super().build_extension(ext)  # pyright: ignore[reportUnknownMemberType] - the stubs leave it untyped
 
 
 def build(sources: dict[str, str], include: list[str], folder: str) -> None:
     """Build extensions, of sources by their names, in a folder."""
-    from Cython.Build import cythonize
-
+    cythonize: Any = import_module("Cython.Build").cythonize  # which has no annotations
     extensions = [Extension(name, [source]) for name, source in sources.items()]
     made: list[Any] = cythonize(extensions, include_path=include, compiler_directives=DIRECTIVES, quiet=True)
     command = BuildExt(Distribution({"ext_modules": made}))

@@ -31,7 +31,7 @@ class Backend(NamedTuple):
     kernels: ModuleType | None
 
 
-def features():
+def features() -> list[str]:
     """The instruction sets beyond the baseline that kernels can use here.
 
     Returns
@@ -43,14 +43,14 @@ def features():
 
 
 @cache
-def _available():
+def _available() -> tuple[str, ...]:
     found = features()
     # On processors other than x86 the wide kernels are not built.
     wide = [name for name in ("avx512", "avx2") if name in found and find_spec(f"fastopt.engines.compiled.{name}")]
     return (*wide, *(["baseline"] if COMPILED else []), "numpy")
 
 
-def backends():
+def backends() -> list[str]:
     """The backends that run here.
 
     Returns
@@ -91,7 +91,7 @@ def backend_for(rule: type[Rule], name: str | None) -> Backend:
     return get_backend("numpy")
 
 
-def _check(what, name):
+def _check(what: str, name: object) -> None:
     if not isinstance(name, str):
         raise TypeError(f"{what}: expected the name of a backend, found {name!r}")
     if name not in NAMES:
@@ -100,7 +100,7 @@ def _check(what, name):
         raise ValueError(f"{what}: {name!r} is not available here; there are {', '.join(_available())}")
 
 
-def _choose():
+def _choose() -> str:
     if FORCED:
         _check("FASTOPT_BACKEND", FORCED)
         return FORCED

@@ -1,6 +1,6 @@
 """Compiling a rule of one's own: its loops join those of the package."""
 
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from fastopt.engines.choice import COMPILED, backends, get_backend
 from fastopt.engines.shared import loops_of
@@ -38,13 +38,12 @@ def compile(rule: R) -> R:
         A tool or a C compiler is missing, the compiler failed, fastopt itself was installed without compiled parts,
         or the cache folder cannot be used.
     """
-    if not (isinstance(rule, type) and issubclass(rule, Rule) and hasattr(rule, "formula")):
-        raise TypeError(f"compile: expected a rule, which is a class with a formula, found {rule!r}")
+    _check_rule(rule)
     if not COMPILED:
         raise RuntimeError(
             "compile: fastopt was installed without its compiled part; install it again where a C compiler is"
         )
-    kernels = {name: get_backend(name).kernels for name in backends() if name != "numpy"}
+    kernels: dict[str, Any] = {name: get_backend(name).kernels for name in backends() if name != "numpy"}
     if all(loops_of(module, rule.formula) for module in kernels.values()):
         return rule
     # Only here, for these take longer to import than the rest of the package.
@@ -56,3 +55,8 @@ def compile(rule: R) -> R:
     for name, module in kernels.items():
         module.FORMULAS[rule.formula] = load(folder, name).FORMULAS[key_of(rule.formula)]
     return rule
+
+
+def _check_rule(rule: object) -> None:
+    if not (isinstance(rule, type) and issubclass(rule, Rule) and hasattr(rule, "formula")):
+        raise TypeError(f"compile: expected a rule, which is a class with a formula, found {rule!r}")

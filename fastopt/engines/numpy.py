@@ -4,19 +4,24 @@ A step has two halves. The first checks everything and computes all numbers, and
 engine knows parameters, gradients and formulas, but no rule by its name.
 """
 
+from collections.abc import Generator, Sequence
 from contextlib import contextmanager, nullcontext
 from math import inf, sqrt
 from threading import Lock
+from typing import Any, TypeAlias
 
 import numpy as np
+from numpy.typing import NDArray
 
-from fastopt.arrays.addresses import check_disjoint
-from fastopt.arrays.forms import ordered
-from fastopt.arrays.layout import flat
+from fastopt.arrays.addresses import AddressMap, check_disjoint
+from fastopt.arrays.forms import Gradients, ordered
+from fastopt.arrays.layout import Array, flat
+from fastopt.arrays.parameter import Parameter
 from fastopt.engines.shared import (
     BOUND,
     BUSY,
     UNBOUND,
+    Busy,
     Flushed,
     acquire,
     carried_on,
@@ -25,8 +30,12 @@ from fastopt.engines.shared import (
     learning_rate,
     nonfinite_error,
 )
-from fastopt.formula import dot
-from fastopt.stages import EMA, GRAD_SUM
+from fastopt.formula import Number, dot
+from fastopt.rule import KernelCall
+from fastopt.stages import EMA, GRAD_SUM, Stages
+
+# The frame's numbers s, l2 and keep, and the formula's.
+_Numbers: TypeAlias = tuple[tuple[float, float, float], dict[str, Number | bool]]
 
 
 class Engine:
@@ -60,51 +69,60 @@ class Engine:
 
     new_busy_lock = Lock
 
-    def __init__(self, busy, kernels, parameters, addresses, counts, kernel_calls, stages):
+    def __init__(
+        self,
+        busy: Busy,
+        kernels: object,
+        parameters: Sequence[Parameter],
+        addresses: AddressMap,
+        counts: NDArray[np.int64],
+        kernel_calls: Sequence[KernelCall],
+        stages: Stages,
+    ) -> None:
         self._busy = busy
         self._retired = False
         self._parameters = parameters
         self._addresses = addresses
         self._counts = counts
-        self._bound = None
+        self._bound: list[Any] | None = None
         self._kernel_calls = list(kernel_calls)
         # The narrowest type of each group's parameters.
-        self._dtypes = [np.dtype(np.float64)] * len(kernel_calls)
+        self._dtypes: list[np.dtype[Any]] = [np.dtype(np.float64)] * len(kernel_calls)
         for parameter in parameters:
             if parameter.flat.dtype.itemsize < self._dtypes[parameter.group].itemsize:
                 self._dtypes[parameter.group] = parameter.flat.dtype
         self.norm, self.updates, self.calls, self.skipped_steps = -1.0, 0, 0, 0
         self.set_stages(stages)
 
-    def retire(self):
+    def retire(self) -> None:
         """Refuse all further steps, because another engine has taken over."""
         self._retired = True
 
-    def set_kernel_call(self, index, call):
+    def set_kernel_call(self, index: int, call: KernelCall) -> None:
         """Use another formula, or other numbers, for a group. The optimizer must be held."""
         self._kernel_calls[index] = call
 
-    def set_stages(self, stages):
+    def set_stages(self, stages: Stages) -> None:
         """Use other stages. The optimizer must be held."""
         check_stages(stages)
         self._stages = stages
         if stages.clip_grad_norm is None:
             self.norm = -1.0
 
-    def _check_in_use(self):
+    def _check_in_use(self) -> None:
         """Raise if another engine has taken over, just before this one was held."""
         if self._retired:
             raise RuntimeError(BUSY)
 
-    def bind(self, grads):
+    def bind(self, grads: Gradients) -> None:
         """Keep the gradients for steps that are given none; see `Optimizer.bind`."""
         with acquire(self._busy):
             self._check_in_use()
-            grads = ordered(grads, self._parameters)
-            self._check_gradients(grads, [p for p, g in zip(self._parameters, grads, strict=True) if g is not None])
-            self._bound = grads
+            given = ordered(grads, self._parameters)
+            self._check_gradients(given, [p for p, g in zip(self._parameters, given, strict=True) if g is not None])
+            self._bound = given
 
-    def step(self, grads):
+    def step(self, grads: Gradients) -> None:
         """Update the parameters once; see `Optimizer.step`."""
         with acquire(self._busy):
             self._check_in_use()
@@ -121,7 +139,7 @@ class Engine:
             # Sums are of gradients that have been divided by the loss scale already.
             scale = 1 / (self.calls + 1 if stages.accumulate > 1 else stages.loss_scale)
             # Learning rates are the caller's code, which may do anything: so they come before the checks.
-            numbers = self._numbers(active, scale) if updates else None
+            numbers = self._numbers(active, scale) if updates else []
             gradients = self._check_gradients(given, active)
             # Plain views, because a subclass may do anything when it is written to.
             zeroed = [np.asarray(g) for g in given if g is not None] if stages.zero_grads else []
@@ -142,7 +160,7 @@ class Engine:
                 g.fill(0)
 
     @contextmanager
-    def swapped(self):
+    def swapped(self) -> Generator[None, None, None]:
         """Within ``with``, the averages are in the parameters' place, and the optimizer is held."""
         with acquire(self._busy):
             self._check_in_use()
@@ -153,16 +171,16 @@ class Engine:
                 # Nothing may stop it but memory that is gone.
                 self._swap(writeable=False)
 
-    def _swap(self, writeable):
+    def _swap(self, writeable: bool) -> None:
         for parameter in self._parameters:
             parameter.check_unchanged(writeable)
         for parameter in self._parameters:
             swap(parameter.state_flats[EMA], parameter.flat)
 
-    def _check_gradients(self, given, active):
+    def _check_gradients(self, given: list[Any], active: list[Parameter]) -> dict[int, Array]:
         """The gradients of active parameters that have one, flat, by the parameters' indices."""
         zeroes = self._stages.zero_grads
-        gradients = {}
+        gradients: dict[int, Array] = {}
         for parameter in active:
             parameter.check_unchanged()
             g = given[parameter.index]
@@ -172,11 +190,13 @@ class Engine:
             check_disjoint(self._parameters, given)
         return gradients
 
-    def _numbers(self, active, scale):
+    def _numbers(self, active: list[Parameter], scale: float) -> list[_Numbers]:
         """The frame's and the formula's numbers for each active parameter, those of a group and count computed once."""
         # Where gradients are clipped by value they are scaled before that, and not again by the kernel.
         scale = scale if self._stages.clip_grad_value is None else 1.0
-        rates, known, numbers = {}, {}, []
+        rates: dict[int, float] = {}
+        known: dict[tuple[Any, ...], _Numbers] = {}
+        numbers: list[_Numbers] = []
         for parameter in active:
             group, t = parameter.group, parameter.step + 1
             call = self._kernel_calls[group]
@@ -190,7 +210,7 @@ class Engine:
             numbers.append(known[key])
         return numbers
 
-    def _accumulate(self, active, gradients):
+    def _accumulate(self, active: list[Parameter], gradients: dict[int, Array]) -> dict[int, Array]:
         """Add the gradients to the sums of those before; these sums, by the parameters' indices."""
         for index, g in gradients.items():
             parameter = self._parameters[index]
@@ -198,7 +218,9 @@ class Engine:
             self._counts[1, index] += 1
         return {parameter.index: parameter.state_flats[GRAD_SUM] for parameter in active}
 
-    def _update(self, active, gradients, numbers, scale):
+    def _update(
+        self, active: list[Parameter], gradients: dict[int, Array], numbers: list[_Numbers], scale: float
+    ) -> None:
         """Change the parameters: all stages but the accumulation, and the rules."""
         stages = self._stages
         factor = 1.0
@@ -218,7 +240,7 @@ class Engine:
             else:
                 g = clip(g, real(scale * factor), real(stages.clip_grad_value))
             d = real(s) * g + real(l2) * p
-            state = {"p": p, None: None} | parameter.state_flats
+            state: dict[Any, Array | None] = {"p": p, None: None, **parameter.state_flats}
             step, carried = carried_on(call.formula(d, *(state[name] for name in call.arrays), **of_formula))
             if step is not None:
                 p[:] = real(keep) * p - step
@@ -236,25 +258,25 @@ class Engine:
 # each rounded once, in the same order. Numbers have the arrays' type.
 
 
-def sum_of_squares(x):
+def sum_of_squares(x: Array) -> float:
     """In double precision and in the one order that all backends keep."""
     return float(dot(x, x))
 
 
-def accumulate(sum, g, scale):
+def accumulate(sum: Array, g: Array, scale: np.floating[Any]) -> None:
     sum[:] = sum + scale * g
 
 
-def clip(g, scale, bound):
+def clip(g: Array, scale: np.floating[Any], bound: np.floating[Any]) -> Array:
     """The scaled gradient between -bound and bound; a NaN stays one."""
     x = scale * g
     x = np.where(bound < x, bound, x)
     return np.where(-bound > x, -bound, x)
 
 
-def update_ema(ema, p, decay, decay_rest):
+def update_ema(ema: Array, p: Array, decay: np.floating[Any], decay_rest: np.floating[Any]) -> None:
     ema[:] = decay * ema + decay_rest * p
 
 
-def swap(x, y):
+def swap(x: Array, y: Array) -> None:
     x[:], y[:] = y.copy(), x.copy()

@@ -1,13 +1,23 @@
 """What the engines have in common: the busy lock's message, and the checks that come before a step."""
 
+from collections.abc import Callable, Iterable, Sequence
+from importlib.util import find_spec
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Protocol
+
 import numpy as np
 
-from fastopt.formula import NotFinite, Number, key_of
+from fastopt.arrays.layout import Array
+from fastopt.arrays.parameter import Parameter
+from fastopt.formula import Formula, NotFinite, Number, key_of
 from fastopt.options import number
+from fastopt.rule import KernelCall
+from fastopt.stages import Stages
 
-try:
-    from fastopt.engines.compiled.cpu import CAN_FLUSH, Flushed
-except ImportError:  # a pure NumPy install
+if TYPE_CHECKING or find_spec("fastopt.engines.compiled.cpu"):
+    from fastopt.engines.compiled.cpu import CAN_FLUSH
+    from fastopt.engines.compiled.cpu import Flushed as Flushed
+else:  # a pure NumPy install
     CAN_FLUSH, Flushed = False, None
 
 BUSY = (
@@ -16,11 +26,21 @@ BUSY = (
 )
 
 # What `step` gets in the gradients' place when the bound ones are meant.
-BOUND = object()
+BOUND: Any = object()
 UNBOUND = "grads: none were given, and none are bound; pass them, or bind them once"
 
 
-def acquire(busy):
+class Busy(Protocol):
+    """A busy lock."""
+
+    def locked(self) -> bool: ...
+    def __enter__(self) -> object: ...
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None, /
+    ) -> None: ...
+
+
+def acquire(busy: Busy) -> Busy:
     """A busy lock, to be held by ``with``; raises if it is held already.
 
     Busy locks are written in C, so that no signal's exception can come between taking one and being sure to give it
@@ -31,14 +51,16 @@ def acquire(busy):
     return busy
 
 
-def learning_rate(lr, updates):
+def learning_rate(lr: float | Callable[[int], float], updates: int) -> float:
     """The learning rate, checked: ``lr`` itself, or what it returns for the number of updates before."""
     if not callable(lr):
         return lr
     return number("lr", lr(updates), whose=f" by its function, called with {updates}")
 
 
-def check_numbers(group, call, t, lr, scale, carried, dtype):
+def check_numbers(
+    group: int, call: KernelCall, t: int, lr: float, scale: float, carried: Iterable[float], dtype: np.dtype[Any]
+) -> None:
     """Raise if a number that meets an array is not finite in the narrowest type of a group's parameters.
 
     The formula is rehearsed on arrays of two ones: what fails in it fails here, before anything is written.
@@ -57,18 +79,18 @@ def check_numbers(group, call, t, lr, scale, carried, dtype):
         ) from None
 
 
-def carried_on(made):
+def carried_on(made: Array | tuple[Any, ...] | None) -> tuple[Any, list[Number]]:
     """What a formula returned: its step or None, and the numbers that it carries on to the next update."""
     step, *carried = made if isinstance(made, tuple) else (made,)
     return step, [x if isinstance(x, Number) else Number(x) for x in carried]
 
 
-def loops_of(kernels, formula):
+def loops_of(kernels: Any, formula: Formula) -> Any:
     """What a backend has compiled of a formula: one of our own, by its name, or one that `compile` added; or None."""
     return kernels.FORMULAS.get(formula) or kernels.FORMULAS.get(key_of(formula))
 
 
-def check_stages(stages):
+def check_stages(stages: Stages) -> None:
     """Raise if this machine cannot do them."""
     if stages.flush_subnormals and not CAN_FLUSH:
         raise ValueError(
@@ -76,7 +98,7 @@ def check_stages(stages):
         )
 
 
-def nonfinite_error(parameters, gradients):
+def nonfinite_error(parameters: Sequence[Parameter], gradients: Sequence[Array | None]) -> ValueError:
     """The error that names the first gradient that is not finite, and where."""
     for parameter, g in zip(parameters, gradients, strict=True):
         if g is not None and not np.isfinite(g).all():

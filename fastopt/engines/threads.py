@@ -2,6 +2,7 @@
 
 import math
 import os
+from collections.abc import Generator, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -12,11 +13,11 @@ if COMPILED:
     from fastopt.engines.compiled.engine import set_num_threads as _tell_engine
 else:
 
-    def _tell_engine(n):
+    def _tell_engine(n: int) -> None:
         """NumPy's arithmetic is done in one thread."""
 
 
-def get_num_threads():
+def get_num_threads() -> int:
     """How many threads a step may use.
 
     Returns
@@ -28,7 +29,7 @@ def get_num_threads():
     return _number
 
 
-def set_num_threads(n):
+def set_num_threads(n: int) -> None:
     """Let each step use up to ``n`` threads, in the whole process.
 
     Only large steps use more than one: each thread takes at least 2 MiB of arrays. Nothing but speed depends on the
@@ -51,7 +52,7 @@ def set_num_threads(n):
 
 
 @contextmanager
-def num_threads(n):
+def num_threads(n: int) -> Generator[None, None, None]:
     """Set the number of threads within ``with``, and restore it afterwards.
 
     Parameters
@@ -81,13 +82,13 @@ def num_threads(n):
         set_num_threads(before)
 
 
-def available():
+def available() -> int:
     """The processors that this process may use, by its affinity and by the quota of its control group."""
     processors = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     return max(1, math.ceil(min([processors, *quotas()])))
 
 
-def quotas(root=Path("/sys/fs/cgroup"), membership=Path("/proc/self/cgroup")):
+def quotas(root: Path = Path("/sys/fs/cgroup"), membership: Path = Path("/proc/self/cgroup")) -> Iterator[float]:
     """How many processors' time Linux allows the control groups that this process is in, where it limits them."""
     for line in _text(membership).splitlines():
         _, controllers, path = line.split(":", 2)
@@ -104,14 +105,14 @@ def quotas(root=Path("/sys/fs/cgroup"), membership=Path("/proc/self/cgroup")):
                 yield int(words[0]) / int(words[1])
 
 
-def _text(path):
+def _text(path: Path) -> str:
     try:
         return path.read_text(errors="replace")
     except OSError:
         return ""
 
 
-def _chosen():
+def _chosen() -> int:
     wanted = os.environ.get("FASTOPT_NUM_THREADS")
     if not wanted:
         return available()

@@ -4,6 +4,9 @@ In all formulas ``p`` is the parameter, ``d`` its effective gradient, ``t`` its 
 everything is elementwise but the sums. `fastopt.formula` says what a formula is.
 """
 
+from typing import Any
+
+from fastopt.optimizer import Optimizer
 from fastopt.rules.adagrad import Adadelta, Adagrad, RMSprop
 from fastopt.rules.adam import Adam, AdamW
 from fastopt.rules.adan import Adan
@@ -11,9 +14,11 @@ from fastopt.rules.layerwise import LAMB, LARS
 from fastopt.rules.lion import Lion
 from fastopt.rules.sgd import SGD
 
+__all__ = ["LAMB", "LARS", "SGD", "VARIANTS", "Adadelta", "Adagrad", "Adam", "AdamW", "Adan", "Lion", "RMSprop"]
+
 # The rules by the names that they are known by, with the options that make them so. Every formula is among them, for
 # the translator makes the loops of those in this table.
-VARIANTS = {
+VARIANTS: dict[str, tuple[type[Optimizer], dict[str, Any]]] = {
     "SGD": (SGD, {}),
     "Momentum": (SGD, {"momentum": 0.9}),
     "Nesterov": (SGD, {"momentum": 0.9, "nesterov": True}),

@@ -10,7 +10,7 @@ from fastopt.rules import VARIANTS
 PXI = Path(__file__).parent.parent / "compiled" / "rules.pxi"
 
 
-def made():
+def made() -> str:
     """The text of rules.pxi, of the formulas as they are now."""
     formulas = dict.fromkeys([*(rule.formula for rule, _ in VARIANTS.values()), *yardsticks.FORMULAS])
     return write(map(translate, formulas))

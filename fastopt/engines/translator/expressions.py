@@ -2,27 +2,46 @@
 
 import ast
 import operator
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from typing import Any, NoReturn, TypeAlias
 
-from fastopt.engines.translator.parts import COMPARISONS, OPERATORS, Line, Sum, mangled, names_in
-from fastopt.engines.translator.text import LIMITS, MEANING, SUMS, WORDS, Value, any_after_sum, call_node, name_node
+from fastopt.engines.translator.parts import COMPARISONS, OPERATORS, Line, Numbers, Sum, mangled, names_in
+from fastopt.engines.translator.text import (
+    LIMITS,
+    MEANING,
+    SUMS,
+    WORDS,
+    Text,
+    Value,
+    any_after_sum,
+    call_node,
+    name_node,
+)
 
-_IN_PYTHON = {ast.Add: operator.add, ast.Sub: operator.sub, ast.Mult: operator.mul, ast.Div: operator.truediv}
+_IN_PYTHON: dict[type[ast.operator], Callable[[Any, Any], Any]] = {
+    ast.Add: operator.add,
+    ast.Sub: operator.sub,
+    ast.Mult: operator.mul,
+    ast.Div: lambda x, y: x / y,
+}
 _LARGEST = 3.4028234663852886e38  # that float32 can hold
+
+Decisions: TypeAlias = Mapping[str, tuple[ast.expr, bool]]  # conditions and their answers, by their text
 
 
 class Undecided(Exception):
     """A choice between loops that has not been made yet."""
 
-    def __init__(self, key, condition, definitions):
+    def __init__(self, key: str, condition: ast.expr, definitions: Numbers) -> None:
         self.key, self.condition, self.definitions = key, condition, definitions
 
 
 class Expressions(ast.NodeVisitor):
     """Visiting an expression gives its value. What a formula's statements do with it is the reader's."""
 
-    def __init__(self, text, decisions):
-        self.text, self.refuse, self.decisions = text, text.refuse, decisions
+    def __init__(self, text: Text, decisions: Decisions) -> None:
+        self.text, self.decisions = text, decisions
         self.known = {name: Value(name_node(f"{name}[i]"), "array", array=name) for name in text.signature.arrays}
         numbers = (*text.signature.numbers, *text.signature.carried)
         self.known |= {name: Value(name_node(name), "number") for name in numbers}
@@ -32,20 +51,31 @@ class Expressions(ast.NodeVisitor):
         pairs = ("s", "g[i]"), ("l2", "p[i]")
         scaled, decayed = (ast.BinOp(name_node(x), ast.Mult(), name_node(y)) for x, y in pairs)
         self.lines = [Line("d", ast.BinOp(scaled, ast.Add(), decayed))]
-        self.versions = {}  # of the names of the loop's own values
-        self.sums = []
-        self.definitions, self.after_definitions = {}, {}
-        self.before, self.kept, self.after = {}, {}, {}
-        self.returned = None
-        self.carried = []
+        self.versions: dict[str, int] = {}  # of the names of the loop's own values
+        self.sums: list[Sum] = []
+        self.definitions: Numbers = {}
+        self.after_definitions: Numbers = {}
+        self.before: Numbers = {}
+        self.kept: Numbers = {}
+        self.after: Numbers = {}
+        self.returned: Value | None = None
+        self.carried: list[str] = []
 
-    def generic_visit(self, node):
+    def refuse(self, node: ast.stmt | ast.expr, reason: str) -> NoReturn:
+        self.text.refuse(node, reason)
+
+    def value(self, node: ast.expr) -> Value:
+        """What an expression comes to."""
+        value: Value = self.visit(node)
+        return value
+
+    def generic_visit(self, node: Any) -> NoReturn:
         self.refuse(node, f"{ast.unparse(node)}: a formula has no such expression")
 
-    def visit_Constant(self, node):
+    def visit_Constant(self, node: ast.Constant) -> Value:
         return self.literal(node, lambda: node.value)
 
-    def literal(self, node, compute, *literals):
+    def literal(self, node: ast.expr, compute: Callable[..., Any], *literals: object) -> Value:
         """A literal, or what is computed of literals alone: by Python, for whole numbers are exact there."""
         try:
             value = compute(*literals)
@@ -57,16 +87,16 @@ class Expressions(ast.NodeVisitor):
             self.refuse(node, f"{ast.unparse(node)}: a formula's literals are numbers that float64 can hold")
         return Value(ast.Constant(float(value)), "number", literal=value)
 
-    def visit_Name(self, node):
+    def visit_Name(self, node: ast.Name) -> Value:
         if node.id not in self.known:
             self.refuse(node, f"{node.id}: it has no value here; a formula knows its parameters and its own names")
         return self.known[node.id]
 
-    def visit_UnaryOp(self, node):
+    def visit_UnaryOp(self, node: ast.UnaryOp) -> Value:
         if isinstance(node.op, ast.Not):
             value = self.condition(node.operand)
         else:
-            value = self.visit(node.operand)
+            value = self.value(node.operand)
             if value.kind not in ("array", "number") or not isinstance(node.op, ast.USub | ast.UAdd):
                 self.refuse(node, f"{ast.unparse(node)}: a formula has no such operation")
             if isinstance(node.op, ast.UAdd):
@@ -75,30 +105,32 @@ class Expressions(ast.NodeVisitor):
             return self.literal(node, operator.neg, value.literal)
         return Value(ast.UnaryOp(node.op, value.node), value.kind, value.after_sum)
 
-    def visit_BinOp(self, node):
+    def visit_BinOp(self, node: ast.BinOp) -> Value:
         if type(node.op) not in OPERATORS:
             hint = "; write powers as products, or power(x, k)" if isinstance(node.op, ast.Pow) else ""
             self.refuse(node, f"{ast.unparse(node)}: a formula computes with + - * /{hint}")
-        values = self.visit(node.left), self.visit(node.right)
-        return self.combined(node, values, lambda x, y: ast.BinOp(x, node.op, y), _IN_PYTHON[type(node.op)])
+        values = self.value(node.left), self.value(node.right)
+        return self.combined(
+            node, values, lambda nodes: ast.BinOp(nodes[0], node.op, nodes[1]), _IN_PYTHON[type(node.op)]
+        )
 
-    def visit_Compare(self, node):
+    def visit_Compare(self, node: ast.Compare) -> Value:
         if len(node.ops) != 1 or type(node.ops[0]) not in COMPARISONS:
             self.refuse(node, f"{ast.unparse(node)}: a formula compares two values at a time")
-        values = self.visit(node.left), self.visit(node.comparators[0])
-        made = self.combined(node, values, lambda x, y: ast.Compare(x, node.ops, [y]), None)
+        values = self.value(node.left), self.value(node.comparators[0])
+        made = self.combined(node, values, lambda nodes: ast.Compare(nodes[0], node.ops, [nodes[1]]), None)
         return replace(made, kind="mask" if made.kind == "array" else "condition")
 
-    def visit_BoolOp(self, node):
+    def visit_BoolOp(self, node: ast.BoolOp) -> Value:
         values = self.side_by_side([self.condition(one) for one in node.values])
         return Value(ast.BoolOp(node.op, [one.node for one in values]), "condition", any_after_sum(values))
 
-    def visit_IfExp(self, node):
+    def visit_IfExp(self, node: ast.IfExp) -> Value:
         return self.chosen(node, self.condition(node.test), node.body, node.orelse)
 
-    def visit_Call(self, node):
-        word = getattr(node.func, "id", None)
-        if word not in WORDS or self.text.scope.get(word) is not MEANING[word]:
+    def visit_Call(self, node: ast.Call) -> Value:
+        word = node.func.id if isinstance(node.func, ast.Name) else None
+        if word is None or word not in WORDS or self.text.scope.get(word) is not MEANING[word]:
             reason = "others need not have the same bits on every machine"
             self.refuse(node, f"{ast.unparse(node)}: the words of a formula are {', '.join(WORDS)}; {reason}")
         if len(node.args) != WORDS[word] or node.keywords or any(isinstance(one, ast.Starred) for one in node.args):
@@ -107,35 +139,43 @@ class Expressions(ast.NodeVisitor):
             return self.sum(node, word)
         if word == "where":
             return self.where(node)
-        values = [self.visit(one) for one in node.args]
+        values = [self.value(one) for one in node.args]
         if word == "power" and any(value.kind == "array" for value in values):
             return self.power(node, values[0])
-        return self.combined(node, values, lambda *nodes: call_node(word, list(nodes)), MEANING[word])
+        return self.combined(node, values, lambda nodes: call_node(word, nodes), MEANING[word])
 
-    def combined(self, node, values, make, compute):
+    def combined(
+        self,
+        node: ast.expr,
+        values: Sequence[Value],
+        make: Callable[[list[ast.expr]], ast.expr],
+        compute: Callable[..., Any] | None,
+    ) -> Value:
         """An operation on numbers, or on arrays and perhaps numbers, which are rounded there."""
         if any(value.kind not in ("array", "number") for value in values):
             self.refuse(node, f"{ast.unparse(node)}: it computes with a comparison or a flag; use where, or if")
         if any(value.kind == "array" for value in values):
-            return Value(make(*(self.element(node, value) for value in values)), "array")
+            return Value(make([self.element(node, value) for value in values]), "array")
         if compute and all(value.literal is not None for value in values):
             return self.literal(node, compute, *(value.literal for value in values))
         values = self.side_by_side(values)
-        return Value(make(*(value.node for value in values)), "number", any_after_sum(values))
+        return Value(make([value.node for value in values]), "number", any_after_sum(values))
 
-    def where(self, node):
+    def where(self, node: ast.Call) -> Value:
         test, *arms = node.args
-        condition = self.visit(test)
+        condition = self.value(test)
         if condition.kind == "condition":
             return self.chosen(node, condition, *arms)
-        values = [self.visit(one) for one in arms]
+        values = [self.value(one) for one in arms]
         if condition.kind != "mask" or all(value.kind != "array" for value in values):
             self.refuse(node, f"{ast.unparse(node)}: where takes a comparison and two values, one of them an array")
-        return Value(ast.IfExp(condition.node, *(self.element(node, value) for value in values)), "array")
+        yes, no = (self.element(node, value) for value in values)
+        return Value(ast.IfExp(condition.node, yes, no), "array")
 
-    def power(self, node, x):
+    def power(self, node: ast.Call, x: Value) -> Value:
         """An array's, as `fastopt.formula.power` computes it."""
-        square, k, result = x.node, getattr(node.args[1], "value", None), None
+        square, k = x.node, getattr(node.args[1], "value", None)
+        result: Any = None
         if x.kind != "array" or type(k) is not int or not 1 <= k <= 64:
             self.refuse(node, f"{ast.unparse(node)}: of an array power takes a literal integer from 1 to 64")
         while k:
@@ -145,8 +185,8 @@ class Expressions(ast.NodeVisitor):
             square = ast.BinOp(square, ast.Mult(), square)
         return Value(result, "array")
 
-    def sum(self, node, word):
-        values = [self.visit(one) for one in node.args]
+    def sum(self, node: ast.Call, word: str) -> Value:
+        values = [self.value(one) for one in node.args]
         if any(value.kind != "array" for value in values):
             self.refuse(node, f"{ast.unparse(node)}: it sums over no array")
         factors = [value.node for value in values] * (2 if word == "norm" else 1)
@@ -160,29 +200,30 @@ class Expressions(ast.NodeVisitor):
 
     # Choices
 
-    def condition(self, node):
+    def condition(self, node: ast.expr) -> Value:
         """What decides: a flag, a comparison of numbers, or a number, which counts where it is not 0."""
-        value = self.visit(node)
+        value = self.value(node)
         if value.kind == "number":
             return replace(value, node=ast.Compare(value.node, [ast.NotEq()], [ast.Constant(0.0)]), kind="condition")
         if value.kind != "condition":
             self.refuse(node, f"{ast.unparse(node)}: an array decides nothing by itself; use where")
         return value
 
-    def chosen(self, node, condition, body, orelse):
+    def chosen(self, node: ast.expr, condition: Value, body: ast.expr, orelse: ast.expr) -> Value:
         """One of two: of numbers it is a number, of arrays a choice between loops."""
         if any(self.mentions_array(one) for one in (body, orelse)):
-            return self.visit(body if self.decide(node, condition) else orelse)
-        arms = [self.visit(body), self.visit(orelse)]
+            return self.value(body if self.decide(node, condition) else orelse)
+        arms = [self.value(body), self.value(orelse)]
         if any(value.kind != "number" for value in arms):
             self.refuse(node, f"{ast.unparse(node)}: it gives neither an array nor a number")
         if condition.after_sum and not all(one.after_sum or one.literal is not None for one in arms):
             # NumPy would ask such a number whether it fits, and C would not.
             self.refuse(node, f"{ast.unparse(node)}: a sum chooses between what depends on sums, and literals")
         values = self.side_by_side([condition, *arms])
-        return Value(ast.IfExp(*(value.node for value in values)), "number", any_after_sum(values))
+        test, yes, no = (value.node for value in values)
+        return Value(ast.IfExp(test, yes, no), "number", any_after_sum(values))
 
-    def decide(self, node, condition):
+    def decide(self, node: ast.stmt | ast.expr, condition: Value) -> bool:
         """How a choice between loops is made on the way to this end."""
         if isinstance(condition.node, ast.UnaryOp):
             return not self.decide(node, replace(condition, node=condition.node.operand))
@@ -195,7 +236,7 @@ class Expressions(ast.NodeVisitor):
             raise Undecided(key, condition.node, dict(self.definitions))
         return self.decisions[key][1]
 
-    def mentions_array(self, node):
+    def mentions_array(self, node: ast.AST) -> bool:
         """Whether arrays stand in an expression, but for those that it sums."""
         if isinstance(node, ast.Call) and getattr(node.func, "id", None) in SUMS:
             return False
@@ -205,7 +246,7 @@ class Expressions(ast.NodeVisitor):
 
     # Numbers
 
-    def element(self, node, value):
+    def element(self, node: ast.stmt | ast.expr, value: Value) -> ast.expr:
         """A value as it stands in a loop: a number is rounded to the arrays' type."""
         if value.kind == "array":
             return value.node
@@ -215,7 +256,7 @@ class Expressions(ast.NodeVisitor):
             return name_node(f"<real>{ast.unparse(value.node)}")
         return self.place(self.after if value.after_sum else self.before, value.node)
 
-    def side_by_side(self, values):
+    def side_by_side(self, values: Sequence[Value]) -> Sequence[Value]:
         """Where one of several depends on a sum, the others are kept until it is known."""
         if not any_after_sum(values):
             return values
@@ -226,7 +267,7 @@ class Expressions(ast.NodeVisitor):
             for value in values
         ]
 
-    def place(self, places, node):
+    def place(self, places: Numbers, node: ast.expr) -> ast.Name:
         """The name of a number's place, new or known."""
         name, text = mangled(node), ast.unparse(node)
         everywhere = self.kept | self.after | self.before

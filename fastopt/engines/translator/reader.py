@@ -11,13 +11,15 @@ What C would not say with the same bits is refused, with its file and line.
 """
 
 import ast
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 
-from fastopt.engines.translator.expressions import Expressions, Undecided
+from fastopt.engines.translator.expressions import Decisions, Expressions, Undecided
 from fastopt.engines.translator.parts import (
     Choice,
     Line,
     Loop,
+    Sum,
     Translation,
     array_of,
     mangled,
@@ -26,10 +28,10 @@ from fastopt.engines.translator.parts import (
     read_of,
 )
 from fastopt.engines.translator.text import LIMITS, Text, Value, call_node, name_node
-from fastopt.formula import key_of
+from fastopt.formula import Formula, key_of
 
 
-def translate(formula):
+def translate(formula: Formula) -> Translation:
     """Read a formula.
 
     Parameters
@@ -47,9 +49,9 @@ def translate(formula):
         It says something that C would not say with the same bits, or its text cannot be found.
     """
     text = Text(formula)
-    loops = []
+    loops: list[Loop] = []
 
-    def grow(decisions):
+    def grow(decisions: Decisions) -> Choice | Loop:
         """The tree below these decisions. A run that meets an open choice is dropped, and repeated with each answer."""
         try:
             loops.append(Run(text, decisions).loop())
@@ -79,13 +81,13 @@ def translate(formula):
     return Translation(key_of(formula), names.state, names.inputs, tree, loops)
 
 
-def _numbers_of(loop):
+def _numbers_of(loop: Loop) -> set[str]:
     """The names that a loop's numbers are computed of."""
     nodes = [*loop.before.values(), *loop.kept.values(), *loop.definitions.values()]
     return {name for node in nodes for name in names_in(node)}
 
 
-def _conditions(tree):
+def _conditions(tree: Choice | Loop) -> set[str]:
     """The names that decide."""
     if isinstance(tree, Loop):
         return set()
@@ -95,7 +97,7 @@ def _conditions(tree):
 class Run(Expressions):
     """Follows a formula to one end of its tree."""
 
-    def loop(self):
+    def loop(self) -> Loop:
         """The loop at the end."""
         function = self.text.function
         self.follow(function.body)
@@ -133,14 +135,14 @@ class Run(Expressions):
             carried=self.carried,
         )
 
-    def passes(self):
+    def passes(self) -> tuple[list[Line], list[Line]]:
         """The lines of the pass that sums, and of the one that updates."""
         if not self.sums:
             return [], needed(self.lines)
         function = self.text.function
         barrier = max(one.position for one in self.sums)
         first, second = self.lines[:barrier], self.lines[barrier:]
-        written = {}
+        written: dict[str, int] = {}
         for index, line in enumerate(first):
             if line.array == "p":
                 self.refuse(function, "p changes before a sum; sum first")
@@ -159,9 +161,9 @@ class Run(Expressions):
             with_terms[one.position : one.position] = add(index, one, written)
         return needed(with_terms), needed([*again, *second])
 
-    def terms(self, index, one, written):
+    def terms(self, index: int, one: Sum, written: Mapping[str, int]) -> list[Line]:
         """The lines for a sum that is added up after each row: beside updates it would make their vectors narrower."""
-        lines = []
+        lines: list[Line] = []
         for factor in one.distinct_factors:
             array = array_of(factor.id) if isinstance(factor, ast.Name) else None
             if array is None or written.get(array, -1) >= one.position:
@@ -170,9 +172,10 @@ class Run(Expressions):
             one.rows.append(array)
         return lines
 
-    def lanes(self, index, one, written):
+    def lanes(self, index: int, one: Sum, written: Mapping[str, int]) -> list[Line]:
         """The lines for a sum that is added up as it is computed."""
-        lines, wide = [], []
+        lines: list[Line] = []
+        wide: list[ast.expr] = []
         for factor in one.distinct_factors:
             if not isinstance(factor, ast.Name):
                 lines.append(Line(f"term{index}{'ab'[len(lines)]}", factor))
@@ -183,7 +186,7 @@ class Run(Expressions):
         lane = f"lanes{index}[i]"
         return [*lines, Line(lane, ast.BinOp(name_node(lane), ast.Add(), product), part="lane")]
 
-    def follow(self, body):
+    def follow(self, body: Iterable[ast.stmt]) -> bool:
         """Follow statements; whether one of them returned."""
         for statement in body:
             if isinstance(statement, ast.Expr) and isinstance(statement.value, ast.Constant):
@@ -196,28 +199,28 @@ class Run(Expressions):
                 if self.follow(statement.body if decided else statement.orelse):
                     return True
             elif isinstance(statement, ast.Assign) and len(statement.targets) == 1:
-                self.assign(statement, statement.targets[0], self.visit(statement.value))
+                self.assign(statement, statement.targets[0], self.value(statement.value))
             elif not isinstance(statement, ast.Pass):
                 start = ast.unparse(statement).splitlines()[0]
                 self.refuse(statement, f"{start}: a formula consists of x = ..., x[:] = ..., if and return")
         return False
 
-    def give_back(self, statement):
+    def give_back(self, statement: ast.Return) -> None:
         """What a formula returns: a step, or none, and behind it the numbers that it carries on."""
         made = statement.value
-        step, *carried = made.elts if isinstance(made, ast.Tuple) else (made,)
+        step, carried = (made.elts[0], made.elts[1:]) if isinstance(made, ast.Tuple) and made.elts else (made, [])
         if not (step is None or (isinstance(step, ast.Constant) and step.value is None)):
-            self.returned = self.visit(step)
-            if self.returned.kind != "array":
+            self.returned = returned = self.value(step)
+            if returned.kind != "array":
                 self.refuse(statement, f"{ast.unparse(statement)}: what it returns is no array")
         for node in carried:
-            value = self.visit(node)
+            value = self.value(node)
             if value.kind != "number":
                 self.refuse(statement, f"{ast.unparse(node)}: what is carried on is a number")
             place = self.place(self.after if value.after_sum else self.kept, value.node)
             self.carried.append(place.id)
 
-    def assign(self, statement, target, value):
+    def assign(self, statement: ast.stmt, target: ast.expr, value: Value) -> None:
         if isinstance(target, ast.Subscript):
             self.assign_array(statement, target, value)
             return
@@ -237,15 +240,15 @@ class Run(Expressions):
                 value = replace(value, node=name_node(name))
         elif value.array is None:
             version = self.versions[name] = self.versions.get(name, 0) + 1
-            target = name if version == 1 else f"{name}__{version}"
-            self.lines.append(Line(target, value.node))
-            value = Value(name_node(target), "array")
+            own = name if version == 1 else f"{name}__{version}"
+            self.lines.append(Line(own, value.node))
+            value = Value(name_node(own), "array")
         self.known[name] = value  # as in NumPy, perhaps another name of the same array
 
-    def assign_array(self, statement, target, value):
+    def assign_array(self, statement: ast.stmt, target: ast.Subscript, value: Value) -> None:
         part = target.slice
         whole = isinstance(part, ast.Slice) and part.lower is part.upper is part.step is None
-        array = self.known[target.value.id].array if getattr(target.value, "id", None) in self.known else None
-        if not whole or array is None:
+        known = self.known.get(target.value.id) if isinstance(target.value, ast.Name) else None
+        if not whole or known is None or known.array is None:
             self.refuse(statement, f"{ast.unparse(target)}: whole state arrays are assigned, as in m[:] = ..., and p")
-        self.lines.append(Line(f"{array}[i]", self.element(statement, value), array))
+        self.lines.append(Line(f"{known.array}[i]", self.element(statement, value), known.array))

@@ -4,34 +4,39 @@ import ast
 import inspect
 import re
 import textwrap
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from types import CellType
+from typing import Any, NoReturn
 
 from fastopt import formula as words
 from fastopt.engines.translator.parts import Refused
-from fastopt.formula import signature
+from fastopt.formula import Formula, signature
 
 LIMITS = {"state": 8, "numbers": 32, "sums": 4}  # of a formula: the engine has room for so many
-WORDS = {"sqrt": 1, "absolute": 1, "sign": 1, "larger": 2, "smaller": 2, "where": 3, "power": 2}
 SUMS = {"total": 1, "norm": 1, "dot": 2}
-WORDS |= SUMS
+WORDS = {"sqrt": 1, "absolute": 1, "sign": 1, "larger": 2, "smaller": 2, "where": 3, "power": 2, **SUMS}
 MEANING = {word: getattr(words, word) for word in WORDS}
 _FRAME_NAMES = {"d", "g", "s", "l2", "keep"}
 # What the loops are written with, and what means something to Cython.
-_TAKEN = {"i", "n", "inputs", "numbers", "buffers", "sums", "range", "start", "width", "wide", "real", *WORDS}
-_TAKEN |= {"bint", "by", "cdef", "char", "cimport", "const", "cpdef", "ctypedef", "double", "enum", "extern", "float"}
-_TAKEN |= {"gil", "include", "inline", "int", "long", "new", "nogil", "restrict", "short", "signed", "sizeof", "struct"}
-_TAKEN |= {"union", "unsigned", "void", "volatile", "DEF", "ELIF", "ELSE", "IF", "LANES", "NULL"}
-_FUNCTIONS = {"add_elements", "add_products", "add_squares", "accumulate", "capsule", "clear", "clip", "fold", "folded"}
-_FUNCTIONS |= {"formula", "kernels", "loop", "reductions", "sum_of_squares", "swap", "update_ema", "ema", "wide"}
-_FUNCTIONS |= {"fabs", "fabsf", "memset", "sqrt_of_double", "sqrtf"}
+_TAKEN = (
+    {"i", "n", "inputs", "numbers", "buffers", "sums", "range", "start", "width", "wide", "real", *WORDS}
+    | {"bint", "by", "cdef", "char", "cimport", "const", "cpdef", "ctypedef", "double", "enum", "extern", "float"}
+    | {"gil", "include", "inline", "int", "long", "new", "nogil", "restrict", "short", "signed", "sizeof", "struct"}
+    | {"union", "unsigned", "void", "volatile", "DEF", "ELIF", "ELSE", "IF", "LANES", "NULL"}
+)
+_FUNCTIONS = (
+    {"add_elements", "add_products", "add_squares", "accumulate", "capsule", "clear", "clip", "fold", "folded"}
+    | {"formula", "kernels", "loop", "reductions", "sum_of_squares", "swap", "update_ema", "ema", "wide"}
+    | {"fabs", "fabsf", "memset", "sqrt_of_double", "sqrtf"}
+)
 _OURS = re.compile(r"_|.*__|(lanes|term|sums)\d")
 
 
 class Text:
     """A formula's syntax tree, and where it stands."""
 
-    def __init__(self, formula):
+    def __init__(self, formula: Formula) -> None:
         self.file, first = formula.__code__.co_filename, 1
         try:
             text = getattr(formula, "text", None)
@@ -42,12 +47,14 @@ class Text:
             raise Refused(f"{self.file}: the text of {formula.__name__} cannot be found; write it in a file") from None
         self.offset = first - 1
         self.scope = formula.__globals__ | _closure(formula)
+        function: ast.stmt | None
         try:
-            (self.function,) = ast.parse(textwrap.dedent(text)).body
+            (function,) = ast.parse(textwrap.dedent(text)).body
         except (SyntaxError, ValueError):
-            self.function = None
-        if not isinstance(self.function, ast.FunctionDef) or self.function.decorator_list:
+            function = None
+        if not isinstance(function, ast.FunctionDef) or function.decorator_list:
             raise Refused(f"{self.file}:{first}: a formula is a def by itself, without decorators")
+        self.function = function
         try:
             self.signature = signature(formula)
         except TypeError as error:
@@ -60,15 +67,15 @@ class Text:
         for name in self.signature.inputs:
             self.check_name(self.function, name, ("p",))
 
-    def refuse(self, node, reason):
+    def refuse(self, node: ast.stmt | ast.expr, reason: str) -> NoReturn:
         raise Refused(f"{self.file}:{node.lineno + self.offset}: {reason}")
 
-    def check_name(self, node, name, forbidden=()):
+    def check_name(self, node: ast.stmt, name: str, forbidden: Sequence[str] = ()) -> None:
         if name in _FRAME_NAMES | _TAKEN or name in forbidden or _OURS.match(name):
             self.refuse(node, f"{name}: the name means something else in a loop; choose another")
 
 
-def _closure(formula):
+def _closure(formula: Formula) -> dict[str, Any]:
     """The names that a formula has from the function around it."""
     cells = zip(formula.__code__.co_freevars, formula.__closure__ or (), strict=True)
     return {name: cell.cell_contents for name, cell in cells if cell != CellType()}
@@ -85,13 +92,13 @@ class Value:
     literal: int | float | None = None  # what Python computes of literals alone
 
 
-def name_node(text):
+def name_node(text: str) -> ast.Name:
     return ast.Name(id=text)
 
 
-def call_node(word, nodes):
+def call_node(word: str, nodes: list[ast.expr]) -> ast.Call:
     return ast.Call(name_node(word), nodes, [])
 
 
-def any_after_sum(values):
+def any_after_sum(values: Iterable[Value]) -> bool:
     return any(value.after_sum for value in values)

@@ -3,8 +3,18 @@
 import ast
 import textwrap
 from collections import Counter
+from collections.abc import Iterable, Sequence
 
-from fastopt.engines.translator.parts import Choice, Refused, array_of, names_in
+from fastopt.engines.translator.parts import (
+    Choice,
+    Line,
+    Loop,
+    Numbers,
+    Refused,
+    Translation,
+    array_of,
+    names_in,
+)
 
 WIDTH = 120
 HEAD = """\
@@ -16,7 +26,7 @@ HEAD = """\
 """
 
 
-def write(translations):
+def write(translations: Iterable[Translation]) -> str:
     """The text of rules.pxi."""
     translations = list(translations)
     names = Counter(loop.name for one in translations for loop in one.loops)
@@ -28,15 +38,15 @@ def write(translations):
 
 
 class _Writer:
-    def __init__(self, translation):
+    def __init__(self, translation: Translation) -> None:
         self.made = translation
         self.function = translation.key.rpartition(".")[2]
         self.states = translation.state
         self.buffers = ("p", "g", *self.states)
-        self.lines = []
-        self.defined = {}  # the numbers that have names of their own, in order
+        self.lines: list[str] = []
+        self.defined: dict[str, bool] = {}  # the numbers that have names of their own, in order
 
-    def text(self):
+    def text(self) -> str:
         self.put(0, f"# {self.made.key}", "")
         for loop in self.made.loops:
             if loop.comment:
@@ -51,10 +61,10 @@ class _Writer:
         self.entry()
         return "\n".join(self.lines) + "\n"
 
-    def put(self, indent, *lines):
+    def put(self, indent: int, *lines: str) -> None:
         self.lines += ["    " * indent + line if line else "" for line in lines]
 
-    def put_call(self, indent, start, items, end):
+    def put_call(self, indent: int, start: str, items: Iterable[str], end: str) -> None:
         """A call or a head, over several lines when it does not fit on one."""
         line = f"{start}({', '.join(items)}){end}"
         if 4 * indent + len(line) <= WIDTH:
@@ -68,7 +78,7 @@ class _Writer:
 
     # Loops
 
-    def arguments(self, loop, lines):
+    def arguments(self, loop: Loop, lines: list[Line]) -> tuple[list[str], list[str], set[str]]:
         """The arrays and the numbers that lines use, and the arrays that they write."""
         read = {name for line in lines for name in line.names}
         written = {line.array for line in lines if line.array}
@@ -78,7 +88,7 @@ class _Writer:
         arrays = [name for name in self.buffers if name in used]
         return arrays, [name for name in loop.number_names if name in read], written
 
-    def loop(self, name, loop, lines, extra=()):
+    def loop(self, name: str, loop: Loop, lines: list[Line], extra: Sequence[str] = ()) -> tuple[list[str], list[str]]:
         """The function that loops, up to the end of its loop."""
         arrays, numbers, written = self.arguments(loop, lines)
         parameters = [f"{'' if array in written else 'const '}real *restrict {array}" for array in arrays]
@@ -96,7 +106,7 @@ class _Writer:
             pointers = [f"<const real*>{pointer}" for pointer in pointers]  # else Cython cannot tell which type
         return pointers, [f"<real>numbers[{loop.number_names.index(number)}]" for number in numbers]
 
-    def second_pass(self, loop):
+    def second_pass(self, loop: Loop) -> None:
         pointers, numbers = self.loop(f"{loop.name}_loop", loop, loop.second)
         self.put(0, "", "")
         parameters = ["real** buffers", "const double* numbers", "Py_ssize_t n"]
@@ -104,7 +114,7 @@ class _Writer:
         self.put_call(1, f"{loop.name}_loop", [*pointers, *numbers, "n"], "")
         self.put(0, "", "")
 
-    def first_pass(self, loop):
+    def first_pass(self, loop: Loop) -> None:
         """Row by row, for memory likes to be read in order, and a row's terms stay in the nearest cache."""
         lanes = [f"lanes{index}" for index in range(len(loop.sums))]
         extra = [f"double *restrict {name}" for name in lanes]
@@ -129,7 +139,7 @@ class _Writer:
 
     # Numbers
 
-    def numbers(self):
+    def numbers(self) -> None:
         """The function that chooses the loop and computes its numbers."""
         parameters = ["const double* inputs", "double* numbers"]
         self.put_call(0, f"cdef int {self.function}_numbers", parameters, " noexcept nogil:")
@@ -142,7 +152,7 @@ class _Writer:
         self.lines += body
         self.put(0, "", "")
 
-    def branch(self, tree, written, indent=1):
+    def branch(self, tree: Choice | Loop, written: set[str], indent: int = 1) -> None:
         if isinstance(tree, Choice):
             self.define([tree.condition], tree.definitions, written, indent)
             self.put(indent, f"if {ast.unparse(tree.condition)}:")
@@ -155,7 +165,7 @@ class _Writer:
             self.put(indent, f"numbers[{tree.number_names.index(name)}] = {ast.unparse(node)}")
         self.put(indent, f"return {self.made.loops.index(tree)}")
 
-    def define(self, nodes, definitions, written, indent):
+    def define(self, nodes: Iterable[ast.expr], definitions: Numbers, written: set[str], indent: int) -> None:
         """Compute the named numbers that some others need, each once."""
         names = {name for node in nodes for name in names_in(node)}
         for name, node in reversed(definitions.items()):
@@ -167,7 +177,7 @@ class _Writer:
                 written.add(name)
                 self.defined[name] = True
 
-    def finish(self, loop):
+    def finish(self, loop: Loop) -> None:
         """The function that computes the numbers that depend on sums."""
         parameters = ["const double* sums", "double* numbers"]
         self.put_call(0, f"cdef void {loop.name}_finish", parameters, " noexcept nogil:")
@@ -182,7 +192,7 @@ class _Writer:
             self.put(1, "pass")
         self.put(0, "", "")
 
-    def entry(self):
+    def entry(self) -> None:
         """What the engine is told: the numbers' function, the names, and all loops."""
         self.put(0, f"FORMULAS[{_quoted(self.made.key)}] = formula(")
         self.put(1, f"<void*>{self.function}_numbers,")
@@ -201,5 +211,5 @@ class _Writer:
         self.put(0, ")")
 
 
-def _quoted(text):
+def _quoted(text: str) -> str:
     return f'"{text}"'

@@ -1,0 +1,4 @@
+from typing import Any
+
+FORMULAS: dict[Any, Any]
+STAGES: dict[str, Any]
