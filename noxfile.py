@@ -53,7 +53,7 @@ def docs(session):
 def translate(session):
     """The compiled loops of the formulas, written anew: then install again."""
     session.install("-e", ".[test]")
-    session.run("python", "-m", "fastopt.engines.translator")
+    session.run("python", "-m", "fastopt.rules.translate")
 
 
 @nox.session

@@ -18,110 +18,31 @@ all of them correctly, so the compiled loops, which `fastopt.engines.translator`
 bits.
 """
 
-import inspect
 import math
-import operator
-from collections.abc import Callable, Iterable, Mapping
-from functools import lru_cache
-from typing import Any, NamedTuple, TypeAlias, TypeVar, overload
+from collections.abc import Callable
+from typing import Any, TypeAlias, TypeVar, overload
 
 import numpy as np
 from numpy.typing import NDArray
+
+from fastopt.numbers import Number, Unchecked, number_of
 
 # Sums add every LANES-th element of a chunk into one lane, fold the lanes in halves, and add up the chunks in order.
 LANES, CHUNK = 32, 16384
 
 # Formulas need no annotations; with these the words serve those that have them, arrays as NDArray and numbers as float.
-Formula: TypeAlias = Callable[..., Any]
 Value: TypeAlias = float | NDArray[Any]
 Real = TypeVar("Real", bound=np.floating[Any])
 One = TypeVar("One")
 Other = TypeVar("Other")
 
 
-class NotFinite(ValueError):
-    """A number that meets an array, or a sum over one, is not finite in the array's type."""
+class Carried(float):
+    """The annotation of a number that a formula carries from update to update.
 
-
-class Number(float):
-    """A number of a formula: it computes with numbers in double precision as C does, without exceptions.
-
-    Where it meets an array it has to be finite in the array's type. That is asked when a formula is rehearsed; in the
-    step itself all numbers are `Unchecked`.
+    The formula takes it after the ``*`` and returns its new value behind the step: ``return step, product * beta``. It
+    is state of the parameter, is saved with it, and starts at the value that `Optimizer.initial` gives, or at 0.
     """
-
-    __array_ufunc__ = None  # arrays leave it to this class how they meet
-    __hash__ = float.__hash__
-
-    def __neg__(self) -> "Number":
-        return _number(-float(self), self)
-
-    def __pos__(self) -> "Number":
-        return self
-
-    def rounded(self, dtype: np.dtype[Any]) -> Any:
-        """As an array of this type takes it."""
-        value = dtype.type(self)
-        if not math.isfinite(value):
-            raise NotFinite(float(self))
-        return value
-
-
-class Unchecked(Number):
-    """A number that may be anything: it depends on a sum, over an array of type `dtype`, or was rehearsed before."""
-
-    dtype: np.dtype[Any] | None = None
-
-    def rounded(self, dtype: np.dtype[Any]) -> Any:
-        return dtype.type(self)
-
-
-def _number(value: float, *made_of: object) -> Number:
-    """What an operation on numbers gives."""
-    unchecked = [x for x in made_of if isinstance(x, Unchecked)]
-    if not unchecked:
-        return Number(value)
-    result = Unchecked(value)
-    result.dtype = unchecked[0].dtype
-    for x in made_of:
-        if type(x) is Number and result.dtype is not None:
-            x.rounded(result.dtype)  # numbers that meet a sum have to be finite too
-    return result
-
-
-def _meeting(operate: Callable[[Any, Any], Any], of_numbers: Callable[..., Any]) -> Callable[[Number, Any], Any]:
-    """The method of an operation of a number, on the left, with a number or an array."""
-
-    def meet(self: Number, other: NDArray[Any] | complex) -> Any:
-        if isinstance(other, np.ndarray):
-            return operate(self.rounded(other.dtype), other)
-        if not isinstance(other, int | float):
-            return NotImplemented
-        try:
-            return of_numbers(operate(float(self), float(other)), self, other)
-        except ZeroDivisionError:
-            return of_numbers(operate(np.float64(self), np.float64(other)), self, other)
-
-    return meet
-
-
-def _reflected(operate: Callable[[Any, Any], Any]) -> Callable[[Any, Any], Any]:
-    return lambda x, y: operate(y, x)
-
-
-def _truth(holds: Any, *_: object) -> bool:
-    return bool(holds)
-
-
-for _name in ("add", "sub", "mul", "truediv"):
-    _operate = getattr(operator, _name)
-    setattr(Number, f"__{_name}__", _meeting(_operate, _number))
-    setattr(Number, f"__r{_name}__", _meeting(_reflected(_operate), _number))
-for _name in ("lt", "le", "gt", "ge", "eq", "ne"):
-    setattr(Number, f"__{_name}__", _meeting(getattr(operator, _name), _truth))
-
-
-# The words
 
 
 @overload
@@ -141,7 +62,7 @@ def sqrt(x: Value) -> Any:
     float or ndarray
         Correctly rounded; NaN where ``x`` is negative.
     """
-    return np.sqrt(x) if isinstance(x, np.ndarray) else _number(np.sqrt(np.float64(x)), x)
+    return np.sqrt(x) if isinstance(x, np.ndarray) else number_of(np.sqrt(np.float64(x)), x)
 
 
 @overload
@@ -161,7 +82,7 @@ def absolute(x: Value) -> Any:
     float or ndarray
         ``x`` without its sign.
     """
-    return np.absolute(x) if isinstance(x, np.ndarray) else _number(abs(float(x)), x)
+    return np.absolute(x) if isinstance(x, np.ndarray) else number_of(abs(float(x)), x)
 
 
 @overload
@@ -181,7 +102,7 @@ def sign(x: Value) -> Any:
     float or ndarray
         1 or -1; 0 for zeros of either sign; NaN for NaN.
     """
-    return np.sign(x) if isinstance(x, np.ndarray) else _number(np.sign(np.float64(x)), x)
+    return np.sign(x) if isinstance(x, np.ndarray) else number_of(np.sign(np.float64(x)), x)
 
 
 @overload
@@ -231,7 +152,7 @@ def smaller(x: Value, y: Value) -> Any:
 def _chosen(condition: bool | NDArray[np.bool_], x: Any, y: Any) -> Any:
     if isinstance(condition, np.ndarray):
         return where(condition, x, y)
-    return _number(x if condition else y, x, y)
+    return number_of(x if condition else y, x, y)
 
 
 @overload
@@ -299,7 +220,7 @@ def power(x: Value, k: float) -> Any:
     0.125
     """
     if not isinstance(x, np.ndarray):
-        return _number(_power(float(x), k), x, k)
+        return number_of(_power(float(x), k), x, k)
     return _power(x, k)
 
 
@@ -379,116 +300,3 @@ def _sum(x: NDArray[Any], terms: Callable[[slice], NDArray[np.float64]]) -> Unch
     result = Unchecked(sum)
     result.dtype = x.dtype
     return result
-
-
-# What a formula is
-
-
-class Carried(float):
-    """The annotation of a number that a formula carries from update to update.
-
-    The formula takes it after the ``*`` and returns its new value behind the step: ``return step, product * beta``. It
-    is state of the parameter, is saved with it, and starts at the value that `Optimizer.initial` gives, or at 0.
-    """
-
-
-def key_of(formula: Formula) -> str:
-    """The name by which compiled backends know a formula."""
-    return f"{formula.__module__}.{formula.__qualname__}"
-
-
-class Signature(NamedTuple):
-    """The names of a formula's parameters, in their order."""
-
-    arrays: tuple[str, ...]  # without d: the state, and p where it is there
-    numbers: tuple[str, ...]
-    flags: tuple[str, ...]
-    carried: tuple[str, ...]
-
-    @property
-    def inputs(self) -> tuple[str, ...]:
-        """All that stands after the ``*``, in the order in which compiled formulas take it."""
-        return (*self.numbers, *self.flags, *self.carried)
-
-    @property
-    def state(self) -> tuple[str, ...]:
-        return tuple(name for name in self.arrays if name != "p")
-
-
-@lru_cache(maxsize=1000)
-def signature(formula: Formula) -> Signature:
-    """A formula's parameters by their kinds; raises TypeError where they are not as a formula's have to be."""
-    arrays: list[str] = []
-    numbers: list[str] = []
-    flags: list[str] = []
-    carried: list[str] = []
-    for name, parameter in inspect.signature(formula).parameters.items():
-        if parameter.default is not parameter.empty or parameter.kind in (
-            parameter.VAR_POSITIONAL,
-            parameter.VAR_KEYWORD,
-        ):
-            raise TypeError(
-                f"formula {formula.__name__}: {name}: its parameters have no defaults, and no star but the bare one"
-            )
-        if parameter.kind is not parameter.KEYWORD_ONLY:
-            arrays.append(name)
-        elif parameter.annotation in (bool, "bool"):
-            flags.append(name)
-        elif parameter.annotation in (Carried, "Carried"):
-            carried.append(name)
-        elif parameter.annotation in (parameter.empty, float, "float"):
-            numbers.append(name)
-        else:
-            raise TypeError(
-                f"formula {formula.__name__}: {name}: it is a number, without annotation or float; a flag, bool; "
-                f"or carried from update to update, Carried"
-            )
-    if arrays[:1] != ["d"]:
-        raise TypeError(f"formula {formula.__name__}: its first parameter is d, the effective gradient")
-    return Signature(tuple(arrays[1:]), tuple(numbers), tuple(flags), tuple(carried))
-
-
-class _Probe(np.ndarray[Any, Any]):
-    """An array that notes when it is used."""
-
-    used = False
-
-    def __array_ufunc__(
-        self, ufunc: np.ufunc, method: str, *inputs: Any, out: tuple[Any, ...] = (), **kwargs: Any
-    ) -> Any:
-        if out:
-            kwargs["out"] = tuple(map(_seen, out))
-        return getattr(ufunc, method)(*map(_seen, inputs), **kwargs)
-
-    def __array_function__(
-        self, function: Callable[..., Any], types: Iterable[type], args: Iterable[Any], kwargs: Mapping[str, Any]
-    ) -> Any:
-        return function(*map(_seen, args), **kwargs)
-
-    def __getitem__(self, key: Any) -> Any:
-        return _seen(self)[key]
-
-    def __setitem__(self, key: Any, value: Any) -> None:
-        _seen(self)[key] = _seen(value)
-
-
-def _seen(x: Any) -> Any:
-    if not isinstance(x, _Probe):
-        return x
-    x.used = True
-    return np.asarray(x)
-
-
-@lru_cache(maxsize=1000)
-def used_state(formula: Formula, flags: tuple[str, ...]) -> tuple[str, ...]:
-    """The state arrays, of those that a formula names, that it uses at its first update when these flags are set.
-
-    Numbers must not decide that, and what is used at one update has to be used at all of them.
-    """
-    names = signature(formula)
-    probes = {name: np.ones(2).view(_Probe) for name in names.arrays}
-    numbers = dict.fromkeys((*names.numbers, *names.carried), Unchecked(1))
-    with np.errstate(all="ignore"):
-        made = formula(np.ones(2), *probes.values(), **numbers, **{name: name in flags for name in names.flags})
-    _seen(made[0] if isinstance(made, tuple) else made)
-    return tuple(name for name in names.state if probes[name].used)

@@ -298,7 +298,7 @@ class Optimizer(StateDicts, StageOptions, Rule):
             self._busy,
             self._backend.kernels,
             parameters,
-            AddressMap(parameters),
+            AddressMap(block for parameter in parameters for block in parameter.blocks),
             counts,
             [group.kernel_call for group in groups],
             self._stages,

@@ -8,7 +8,8 @@ from typing import Any, ClassVar, NamedTuple
 from fastopt import options
 from fastopt.declared import Declared, Option
 from fastopt.docstrings import completed
-from fastopt.formula import Number, Unchecked, signature, used_state
+from fastopt.numbers import Number, Unchecked
+from fastopt.signature import signature, used_state
 from fastopt.stages import EMA, GRAD_SUM, STAGE_NAMES
 
 # The options that the frame around every formula knows: however a rule annotates them, this is how they are checked.

@@ -7,7 +7,8 @@ do.
 
 from typing import Any
 
-from fastopt.formula import Formula, absolute, sqrt, total
+from fastopt.formula import absolute, sqrt, total
+from fastopt.signature import Formula
 
 _STREAM = """\
 def stream{count}(d{arrays}, *, rooted: bool):

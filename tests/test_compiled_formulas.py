@@ -12,7 +12,8 @@ from fastopt.engines import cache, choice
 from fastopt.engines.choice import COMPILED, Backend, get_backend
 from fastopt.engines.translator.reader import translate
 from fastopt.engines.translator.writer import write
-from fastopt.formula import CHUNK, signature
+from fastopt.formula import CHUNK
+from fastopt.signature import signature
 
 pytestmark = pytest.mark.skipif(not COMPILED, reason="there is no compiled engine to run them")
 

@@ -9,13 +9,13 @@ import pytest
 from cases import CASES
 
 import fastopt
-from fastopt import formula, yardsticks
+from fastopt import yardsticks
 from fastopt.engines.choice import get_backend
-from fastopt.engines.translator import __main__ as translator
 from fastopt.engines.translator.parts import Loop
 from fastopt.engines.translator.reader import LIMITS, translate
-from fastopt.formula import key_of
 from fastopt.rules import VARIANTS
+from fastopt.rules import translate as translator
+from fastopt.signature import key_of, signature
 from fastopt.stages import STAGE_NAMES
 
 PUBLIC = [getattr(fastopt, name) for name in fastopt.__all__]
@@ -50,7 +50,7 @@ def test_example_of_the_package():
 
 
 def test_loops_are_fresh():
-    """What is compiled was made of the formulas as they are: if not, run python -m fastopt.engines.translator."""
+    """What is compiled was made of the formulas as they are: if not, run python -m fastopt.rules.translate."""
     assert translator.PXI.read_text(encoding="utf-8") == translator.made()
 
 
@@ -59,7 +59,7 @@ def test_every_formula_is_compiled(compiled):
     assert set(made) == {key_of(one) for one in [*FORMULAS, *yardsticks.FORMULAS]}
     for one in FORMULAS:
         _, arrays, inputs, loops = made[key_of(one)]
-        names = formula.signature(one)
+        names = signature(one)
         assert (arrays, inputs) == (names.state, (*names.numbers, *names.flags))
         assert len(loops) == len(translate(one).loops)
 
@@ -110,7 +110,7 @@ def test_every_number_acts_in_a_case(one):
             call = call_of(rule, options)
             values = {"s": call.s - 1, "l2": call.l2, "decay": call.decay, **call.inputs, "lr": 1.0}
             acting |= {name for name, value in values.items() if value}
-    names = formula.signature(one)
+    names = signature(one)
     takes_decay = "weight_decay" in names.numbers
     assert acting == {"s", "l2", "lr", *names.numbers, *names.flags} | (set() if takes_decay else {"decay"})
 

@@ -7,7 +7,8 @@ import pytest
 from helpers import assert_same_bits
 
 from fastopt import formula
-from fastopt.formula import NotFinite, Number, Unchecked
+from fastopt.numbers import NotFinite, Number, Unchecked
+from fastopt.signature import signature, used_state
 
 INF, NAN = math.inf, math.nan
 
@@ -116,7 +117,7 @@ def spoken(d, m, *, lr, quick: bool):
 
 
 def test_signature():
-    assert formula.signature(spoken) == (("m",), ("lr",), ("quick",), ())
+    assert signature(spoken) == (("m",), ("lr",), ("quick",), ())
 
 
 @pytest.mark.parametrize(
@@ -131,7 +132,7 @@ def test_signature():
 )
 def test_functions_that_are_no_formulas(wrong, message):
     with pytest.raises(TypeError, match=message):
-        formula.signature(wrong)
+        signature(wrong)
 
 
 def test_annotations_that_mean_nothing():
@@ -139,7 +140,7 @@ def test_annotations_that_mean_nothing():
         return lr * d
 
     with pytest.raises(TypeError, match="lr: it is a number, without annotation or float; a flag, bool; or carried"):
-        formula.signature(wrong)
+        signature(wrong)
 
 
 def test_used_state():
@@ -157,4 +158,4 @@ def test_used_state():
         return alias
 
     for flags, expected in {(): "ae", ("first",): "abe", ("second",): "ace", ("first", "second"): "abce"}.items():
-        assert formula.used_state(some, flags) == tuple(expected)
+        assert used_state(some, flags) == tuple(expected)

@@ -10,10 +10,11 @@ from helpers import assert_same_bits, awkward
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fastopt import formula
 from fastopt.engines.translator.parts import Loop, Refused
 from fastopt.engines.translator.reader import LIMITS, translate
-from fastopt.formula import LANES, Number
+from fastopt.formula import LANES
+from fastopt.numbers import Number, Unchecked
+from fastopt.signature import signature
 
 FRAME = {"s": -0.5, "l2": 0.25, "keep": 0.875}
 
@@ -101,8 +102,8 @@ def folded(lanes):
 
 def in_numpy(one, arrays, inputs, real):
     """What the engine does with a formula in NumPy."""
-    names = formula.signature(one)
-    numbers = {name: bool(x) if name in names.flags else formula.Unchecked(x) for name, x in inputs.items()}
+    names = signature(one)
+    numbers = {name: bool(x) if name in names.flags else Unchecked(x) for name, x in inputs.items()}
     d = real(FRAME["s"]) * arrays["g"] + real(FRAME["l2"]) * arrays["p"]
     step = one(d, *(arrays[name] for name in names.arrays), **numbers)
     if step is not None:
@@ -112,7 +113,7 @@ def in_numpy(one, arrays, inputs, real):
 def check(one, inputs, real=np.float32, size=70, seed=0, values=awkward):
     """The same bits by both, twice in a row."""
     rng = np.random.default_rng(seed)
-    mine = {name: values(rng, size, real) for name in ("p", "g", *formula.signature(one).state)}
+    mine = {name: values(rng, size, real) for name in ("p", "g", *signature(one).state)}
     theirs = {name: x.copy() for name, x in mine.items()}
     made = translate(one)
     with np.errstate(all="ignore"):

@@ -3,14 +3,10 @@
 from bisect import bisect_left
 from collections.abc import Iterable, Sequence
 from itertools import pairwise
-from typing import TYPE_CHECKING
 
 import numpy as np
 
 from fastopt.arrays.layout import Array, start_of
-
-if TYPE_CHECKING:
-    from fastopt.arrays.parameter import Parameter
 
 try:
     from numpy.lib.array_utils import byte_bounds
@@ -21,18 +17,18 @@ except ImportError:  # NumPy 1.26
 class AddressMap:
     """Where the parameters and their state lie, in order of address. None of them may overlap.
 
+    Parameters
+    ----------
+    blocks : iterable of (str, ndarray)
+        All of them, flat, with their labels.
+
     Attributes
     ----------
     starts, ends : list of int
         The first address of each, and the first one behind it.
     """
 
-    def __init__(self, parameters: Iterable["Parameter"]) -> None:
-        blocks: list[tuple[str, Array]] = []
-        for parameter in parameters:
-            blocks.append((parameter.label, parameter.flat))
-            for name, block in parameter.state_flats.items():
-                blocks.append((f"the state {name!r} of {parameter.label}", block))
+    def __init__(self, blocks: Iterable[tuple[str, Array]]) -> None:
         placed = sorted(((start_of(block), label, block) for label, block in blocks if block.size), key=lambda x: x[0])
         self._labels = [label for _, label, _ in placed]
         self._blocks = [block for _, _, block in placed]
@@ -53,9 +49,9 @@ class AddressMap:
         return None
 
 
-def check_disjoint(parameters: Sequence["Parameter"], gradients: Sequence[Array | None]) -> None:
+def check_disjoint(labels: Iterable[str], gradients: Sequence[Array | None]) -> None:
     """Raise if two gradients share memory: then one cannot be zeroed before the other is used."""
-    given = [(p.label, np.asarray(g)) for p, g in zip(parameters, gradients, strict=True) if g is not None]
+    given = [(label, np.asarray(g)) for label, g in zip(labels, gradients, strict=True) if g is not None]
     placed = sorted(((byte_bounds(g), label, g) for label, g in given if g.size), key=lambda one: one[0])
     latest: list[tuple[int, str, Array]] = []  # those that may reach further
     for (start, end), label, g in placed:

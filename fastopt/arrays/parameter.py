@@ -1,16 +1,14 @@
 """One parameter: the caller's array, what is accepted of it and of its gradient, and its state."""
 
-from collections.abc import Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING, Literal
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
+from fastopt.arrays.addresses import AddressMap
 from fastopt.arrays.layout import Array, check_aligned, check_writeable, dtype_name, flat, plain, start_of, state_blocks
 from fastopt.stages import COPY, GRAD_SUM
-
-if TYPE_CHECKING:
-    from fastopt.arrays.addresses import AddressMap
 
 
 class Parameter:
@@ -84,6 +82,13 @@ class Parameter:
         return ("step", "accumulated") if GRAD_SUM in self.state_flats else ("step",)
 
     @property
+    def blocks(self) -> Iterator[tuple[str, Array]]:
+        """All its flat arrays, with labels."""
+        yield self.label, self.flat
+        for name, block in self.state_flats.items():
+            yield f"the state {name!r} of {self.label}", block
+
+    @property
     def state_names(self) -> tuple[str, ...]:
         """The names of all that is in the state: counts, numbers that are carried, arrays."""
         return (*self.count_names, *self.carried_names, *self.state_flats)
@@ -133,7 +138,7 @@ class Parameter:
         if writeable:
             check_writeable(self.label, array)
 
-    def check_gradient(self, gradient: object, addresses: "AddressMap", writeable: bool) -> Array:
+    def check_gradient(self, gradient: object, addresses: AddressMap, writeable: bool) -> Array:
         """The gradient, copied into the parameter's memory order if need be; or raise if it does not fit."""
         label, view = f"gradient of {self.label}", self.view
         given = plain(label, gradient)

@@ -12,9 +12,9 @@ from weakref import WeakSet
 from fastopt.engines import numpy
 from fastopt.engines.freshness import warn_if_stale
 from fastopt.engines.shared import loops_of
-from fastopt.formula import key_of
 from fastopt.options import did_you_mean
 from fastopt.rule import Rule
+from fastopt.signature import key_of
 
 NAMES = ("avx512", "avx2", "baseline", "numpy")
 _ENGINE = find_spec("fastopt.engines.compiled.engine")

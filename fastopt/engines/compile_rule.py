@@ -4,8 +4,8 @@ from typing import Any, TypeVar
 
 from fastopt.engines.choice import COMPILED, backends, get_backend
 from fastopt.engines.shared import loops_of
-from fastopt.formula import key_of
 from fastopt.rule import Rule
+from fastopt.signature import key_of
 
 R = TypeVar("R", bound=type[Rule])
 

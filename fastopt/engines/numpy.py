@@ -30,7 +30,8 @@ from fastopt.engines.shared import (
     learning_rate,
     nonfinite_error,
 )
-from fastopt.formula import Number, dot
+from fastopt.formula import dot
+from fastopt.numbers import Number
 from fastopt.rule import KernelCall
 from fastopt.stages import EMA, GRAD_SUM, Stages
 
@@ -187,7 +188,7 @@ class Engine:
             if g is not None:
                 gradients[parameter.index] = flat(parameter.check_gradient(g, self._addresses, zeroes))
         if zeroes:
-            check_disjoint(self._parameters, given)
+            check_disjoint((parameter.label for parameter in self._parameters), given)
         return gradients
 
     def _numbers(self, active: list[Parameter], scale: float) -> list[_Numbers]:

@@ -9,9 +9,10 @@ import numpy as np
 
 from fastopt.arrays.layout import Array
 from fastopt.arrays.parameter import Parameter
-from fastopt.formula import Formula, NotFinite, Number, key_of
+from fastopt.numbers import NotFinite, Number
 from fastopt.options import number
 from fastopt.rule import KernelCall
+from fastopt.signature import Formula, key_of
 from fastopt.stages import Stages
 
 if TYPE_CHECKING or find_spec("fastopt.engines.compiled.cpu"):

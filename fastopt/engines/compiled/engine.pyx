@@ -22,7 +22,7 @@ from fastopt.arrays.forms import ordered
 from fastopt.engines.shared import (
     BOUND, BUSY, UNBOUND, check_numbers, check_stages, learning_rate, loops_of, nonfinite_error
 )
-from fastopt.formula import key_of
+from fastopt.signature import key_of
 from fastopt.stages import EMA, GRAD_SUM
 
 include "plan.pxi"

@@ -115,7 +115,7 @@ cdef class Gradients:
                 if given[i] is not None:
                     self.held[i] = parameter.check_gradient(given[i], self.addresses, self.plan.zeroes)
         if self.plan.zeroes:
-            check_disjoint(self.parameters, given)
+            check_disjoint([parameter.label for parameter in self.parameters], given)
             self.copied = [np.asarray(g) for g, held in zip(given, self.held) if g is not held]
         return 0
 

@@ -1,4 +1,4 @@
-"""Makes compiled loops of formulas: ``python -m fastopt.engines.translator`` writes engines/compiled/rules.pxi anew.
+"""Makes compiled loops of formulas: ``python -m fastopt.rules.translate`` writes engines/compiled/rules.pxi anew.
 
 `reader` reads a formula, whose `text` it finds and whose `expressions` it asks for their values, and says of which
 `parts` its loops consist; `writer` writes them in Cython.

@@ -28,7 +28,7 @@ from fastopt.engines.translator.parts import (
     read_of,
 )
 from fastopt.engines.translator.text import LIMITS, Text, Value, call_node, name_node
-from fastopt.formula import Formula, key_of
+from fastopt.signature import Formula, key_of
 
 
 def translate(formula: Formula) -> Translation:

@@ -11,7 +11,7 @@ from typing import Any, NoReturn
 
 from fastopt import formula as words
 from fastopt.engines.translator.parts import Refused
-from fastopt.formula import Formula, signature
+from fastopt.signature import Formula, signature
 
 LIMITS = {"state": 8, "numbers": 32, "sums": 4}  # of a formula: the engine has room for so many
 SUMS = {"total": 1, "norm": 1, "dot": 2}

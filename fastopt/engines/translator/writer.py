@@ -19,7 +19,7 @@ from fastopt.engines.translator.parts import (
 WIDTH = 120
 HEAD = """\
 # The loops and numbers of formulas, made of their text by the translator. For those in fastopt/rules that is done by
-# `python -m fastopt.engines.translator`: change those, and run it. A test fails when rules.pxi is stale.
+# `python -m fastopt.rules.translate`: change those, and run it. A test fails when rules.pxi is stale.
 #
 # A loop takes its arrays as `restrict` parameters, for on local names compilers ignore that; the function behind it has
 # the signature that the engine calls. Numbers come in double precision, and are rounded once, to the arrays' type.

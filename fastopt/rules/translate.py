@@ -1,4 +1,4 @@
-"""``python -m fastopt.engines.translator``: writes engines/compiled/rules.pxi."""
+"""``python -m fastopt.rules.translate``: writes engines/compiled/rules.pxi."""
 
 from pathlib import Path
 
@@ -7,7 +7,7 @@ from fastopt.engines.translator.reader import translate
 from fastopt.engines.translator.writer import write
 from fastopt.rules import VARIANTS
 
-PXI = Path(__file__).parent.parent / "compiled" / "rules.pxi"
+PXI = Path(__file__).parent.parent / "engines" / "compiled" / "rules.pxi"
 
 
 def made() -> str:
