@@ -42,7 +42,7 @@ class Declared:
         inherited: dict[str, Option] = {}
         for base in reversed(cls.__mro__[1:]):
             inherited |= vars(base).get("_options", {})
-        cls._options = inherited | _own_options(cls)
+        cls._options = inherited | _own_options(cls) | _new_defaults(cls, inherited)
 
     @classmethod
     def checked(cls, given: Mapping[str, Any]) -> dict[str, Any]:
@@ -76,12 +76,14 @@ def _own_options(cls: type) -> dict[str, Option]:
     for name, annotation in annotations.items():
         if isinstance(annotation, str):
             try:
-                annotation = eval(annotation, vars(sys.modules[cls.__module__]), dict(vars(cls)))
-            except NameError as error:
+                scope = getattr(sys.modules.get(cls.__module__), "__dict__", {})
+                annotation = eval(annotation, scope, dict(vars(cls)))
+            except Exception as error:  # it may be any expression, and wrong in any way
                 raise TypeError(f"{cls.__name__}.{name}: its annotation {annotation!r} is not known: {error}") from None
         if annotation is KW_ONLY:
             keyword_only = True
-        if name.startswith("_") or get_origin(annotation) is ClassVar or isinstance(annotation, InitVar):
+        is_class_variable = annotation is ClassVar or get_origin(annotation) is ClassVar
+        if name.startswith("_") or is_class_variable or isinstance(annotation, InitVar):
             continue
         if name not in vars(cls):
             raise TypeError(f"{cls.__name__}.{name}: an option has a default, as in {name}: float = 0.9")
@@ -91,3 +93,24 @@ def _own_options(cls: type) -> dict[str, Option]:
             raise TypeError(f"{cls.__name__}.{name}: {error}") from None
         options[name] = Option(name, vars(cls)[name], check, annotation, keyword_only)
     return options
+
+
+def _new_defaults(cls: type, inherited: Mapping[str, Option]) -> dict[str, Option]:
+    """The inherited options to which a class gives another default, without saying again what they are."""
+    annotated = inspect.get_annotations(cls)
+    return {
+        name: inherited[name]._replace(default=value)
+        for name, value in vars(cls).items()
+        if name in inherited and name not in annotated
+    }
+
+
+def check_defaults(cls: type[Declared]) -> None:
+    """Raise TypeError for a default that its own option would refuse, or that all objects would share."""
+    for name, option in cls._options.items():
+        try:
+            if type(option.default) in (list, dict, set):
+                raise TypeError(f"{name}: {option.default!r} could be changed for all at once; use a tuple, or None")
+            option.check(name, option.default)
+        except (TypeError, ValueError) as error:
+            raise TypeError(f"{cls.__name__}.{name}: the default is refused: {error}") from None

@@ -33,8 +33,6 @@ LANES, CHUNK = 32, 16384
 # Formulas need no annotations; with these the words serve those that have them, arrays as NDArray and numbers as float.
 Value: TypeAlias = float | NDArray[Any]
 Real = TypeVar("Real", bound=np.floating[Any])
-One = TypeVar("One")
-Other = TypeVar("Other")
 
 
 class Carried(float):
@@ -159,17 +157,15 @@ def _chosen(condition: bool | NDArray[np.bool_], x: Any, y: Any) -> Any:
 def where(condition: NDArray[np.bool_], x: NDArray[Real], y: NDArray[Real] | float) -> NDArray[Real]: ...
 @overload
 def where(condition: NDArray[np.bool_], x: float, y: NDArray[Real]) -> NDArray[Real]: ...
-@overload
-def where(condition: float, x: One, y: Other) -> One | Other: ...
-def where(condition: float | NDArray[np.bool_], x: Any, y: Any) -> Any:
+def where(condition: bool | NDArray[np.bool_], x: Any, y: Any) -> Any:
     """One of two values, by a condition.
 
     Parameters
     ----------
-    condition : bool or ndarray of bool
-        A comparison.
+    condition : ndarray of bool
+        A comparison of arrays. By a comparison of numbers, or a flag, choose with ``x if c else y``.
     x, y : float or ndarray
-        Numbers or arrays. If the condition is an array, so is at least one of them.
+        Numbers or arrays, at least one of them an array.
 
     Returns
     -------
@@ -177,7 +173,7 @@ def where(condition: float | NDArray[np.bool_], x: Any, y: Any) -> Any:
         ``x`` where the condition holds, else ``y``.
     """
     if not isinstance(condition, np.ndarray):
-        return x if condition else y
+        raise TypeError("where: its condition is a comparison of arrays; for one of numbers write x if c else y")
     values: tuple[Value, Value] = (x, y)
     arrays = [one for one in values if isinstance(one, np.ndarray)]
     if not arrays:
@@ -220,7 +216,7 @@ def power(x: Value, k: float) -> Any:
     0.125
     """
     if not isinstance(x, np.ndarray):
-        return number_of(_power(float(x), k), x, k)
+        return number_of(_power(float(x), float(k)), x, k)
     return _power(x, k)
 
 

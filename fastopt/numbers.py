@@ -51,8 +51,8 @@ def number_of(value: float, *made_of: object) -> Number:
     unchecked = [x for x in made_of if isinstance(x, Unchecked)]
     if not unchecked:
         return Number(value)
-    result = Unchecked(value)
-    result.dtype = unchecked[0].dtype
+    result = next((type(x) for x in unchecked if type(x) is not Unchecked), Unchecked)(value)
+    result.dtype = next((x.dtype for x in unchecked if x.dtype is not None), None)
     for x in made_of:
         if type(x) is Number and result.dtype is not None:
             x.rounded(result.dtype)  # numbers that meet a sum have to be finite too

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import KW_ONLY, InitVar
 from difflib import get_close_matches
-from inspect import Signature
+from inspect import Signature, signature
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
@@ -87,13 +87,18 @@ class Optimizer(StateDicts, StageOptions, Rule):
     backend: str | None = None
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
+        own = set(vars(cls))
         super().__init_subclass__(**kwargs)
+        for name in [*RESERVED.intersection(cls._options), *own.intersection(["backend"])]:
+            raise TypeError(f"{cls.__name__}.{name}: the name means something else in an optimizer; choose another")
         for name, option in cls._options.items():
-            if name in RESERVED:
-                raise TypeError(f"{cls.__name__}.{name}: the name means something else in an optimizer; choose another")
             kind = OptionOfStages if name in STAGE_NAMES else OptionOfGroups
             setattr(cls, name, kind(name, option.default))
-        cls.__signature__ = cls.signature()
+        if "__init__" not in own:
+            cls.__signature__ = cls.signature()
+        else:
+            _, *others = signature(vars(cls)["__init__"]).parameters.values()
+            cls.__signature__ = Signature(others)
 
     if not TYPE_CHECKING:  # type checkers make these of the options
 
@@ -342,4 +347,4 @@ class Optimizer(StateDicts, StageOptions, Rule):
 Optimizer.__signature__ = Optimizer.signature()
 
 # What an option cannot be called.
-RESERVED = {"params", "param_names", *dir(Optimizer)} - set(Optimizer._options)
+RESERVED = {"params", "param_names", "backend", "self", "t", *dir(Optimizer)} - set(Optimizer._options)

@@ -130,7 +130,7 @@ def choice(*allowed: object) -> Check:
     """One of a few words."""
 
     def check(name: str, value: object) -> object:
-        if not isinstance(value, str):
+        if not isinstance(value, tuple(map(type, allowed))):
             raise TypeError(f"{name}: expected one of {', '.join(map(repr, allowed))}, found {value!r}")
         if value not in allowed:
             raise ValueError(f"{name}: {value!r} was given; it must be one of {', '.join(map(repr, allowed))}")
@@ -171,7 +171,7 @@ _CHECKS: dict[object, Check] = {float: any_number, int: integer, bool: flag, str
 def check_of(annotation: Any) -> Check:
     """The check that an annotation says; raises TypeError where it says none."""
     origin, arguments = get_origin(annotation), get_args(annotation)
-    if annotation in _CHECKS:
+    if isinstance(annotation, type) and annotation in _CHECKS:
         return _CHECKS[annotation]
     if origin is Annotated and callable(arguments[1]):
         check: Check = arguments[1]

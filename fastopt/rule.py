@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any, ClassVar, NamedTuple
 
 from fastopt import options
-from fastopt.declared import Declared, Option
+from fastopt.declared import Declared, Option, check_defaults
 from fastopt.docstrings import completed
 from fastopt.numbers import Number, Unchecked
 from fastopt.signature import signature, used_state
@@ -71,8 +71,12 @@ class Rule(Declared):
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
         cls._options.pop("backend", None)  # an argument of the constructor, and no option
-        formula: Any = vars(cls).get("formula")
-        if callable(formula):
+        if "formula" in vars(cls):
+            formula: Any = vars(cls)["formula"]
+            formula = formula.__func__ if isinstance(formula, staticmethod) else formula
+            if not inspect.isfunction(formula):
+                raise TypeError(f"{cls.__name__}.formula: expected a function, found {formula!r}")
+            signature(formula)  # raises where it is none of a formula
             cls.formula = staticmethod(formula)
         if hasattr(cls, "formula"):
             if "lr" not in cls._options:
@@ -88,6 +92,7 @@ class Rule(Declared):
                 cls._options.items(), key=lambda item: (item[1].keyword_only, item[0] in places, item[0] in STAGE_NAMES)
             )
         )
+        check_defaults(cls)
         if cls.__doc__:
             cls.__doc__ = completed(cls.__doc__)
 

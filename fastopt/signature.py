@@ -43,7 +43,8 @@ def signature(formula: Formula) -> Signature:
     numbers: list[str] = []
     flags: list[str] = []
     carried: list[str] = []
-    for name, parameter in inspect.signature(formula).parameters.items():
+    for name, parameter in inspect.signature(formula, follow_wrapped=False).parameters.items():
+        annotation = _known(parameter.annotation, formula)
         if parameter.default is not parameter.empty or parameter.kind in (
             parameter.VAR_POSITIONAL,
             parameter.VAR_KEYWORD,
@@ -53,11 +54,11 @@ def signature(formula: Formula) -> Signature:
             )
         if parameter.kind is not parameter.KEYWORD_ONLY:
             arrays.append(name)
-        elif parameter.annotation in (bool, "bool"):
+        elif annotation is bool:
             flags.append(name)
-        elif parameter.annotation in (Carried, "Carried"):
+        elif annotation is Carried:
             carried.append(name)
-        elif parameter.annotation in (parameter.empty, float, "float"):
+        elif annotation in (parameter.empty, float):
             numbers.append(name)
         else:
             raise TypeError(
@@ -69,15 +70,28 @@ def signature(formula: Formula) -> Signature:
     return Signature(tuple(arrays[1:]), tuple(numbers), tuple(flags), tuple(carried))
 
 
+def _known(annotation: Any, formula: Formula) -> Any:
+    """An annotation, also where it was written as a string."""
+    if not isinstance(annotation, str):
+        return annotation
+    try:
+        return eval(annotation, formula.__globals__)
+    except Exception:  # whatever is wrong with it, it is none of those that mean something
+        return annotation
+
+
 class _Probe(np.ndarray[Any, Any]):
     """An array that notes when it is used."""
 
     used = False
+    written = False
 
     def __array_ufunc__(
         self, ufunc: np.ufunc, method: str, *inputs: Any, out: tuple[Any, ...] = (), **kwargs: Any
     ) -> Any:
         if out:
+            for one in out:
+                one.written = True
             kwargs["out"] = tuple(map(_seen, out))
         return getattr(ufunc, method)(*map(_seen, inputs), **kwargs)
 
@@ -90,6 +104,7 @@ class _Probe(np.ndarray[Any, Any]):
         return _seen(self)[key]
 
     def __setitem__(self, key: Any, value: Any) -> None:
+        self.written = True
         _seen(self)[key] = _seen(value)
 
 
@@ -100,16 +115,72 @@ def _seen(x: Any) -> Any:
     return np.asarray(x)
 
 
+class _Open(Unchecked):
+    """A number whose comparisons come out both ways, one after the other."""
+
+    script: list[bool] = []  # how the first comparisons of this run come out
+    trail: list[bool] = []  # how all of them did
+
+    def __bool__(self) -> bool:
+        answer = self.script[len(self.trail)] if len(self.trail) < len(self.script) else True
+        self.trail.append(answer)
+        return answer
+
+    __hash__ = Unchecked.__hash__
+
+
+def _open(of_number: Callable[[Any, Any], Any]) -> Callable[[Any, Any], Any]:
+    """The method of a comparison: with a number it is open, with an array it is what it was."""
+    return lambda self, other: bool(self) if isinstance(other, int | float) else of_number(self, other)
+
+
+for _name in ("__lt__", "__le__", "__gt__", "__ge__", "__eq__", "__ne__"):
+    setattr(_Open, _name, _open(getattr(Unchecked, _name)))
+
+
+def _next_script(trail: list[bool]) -> list[bool] | None:
+    """The script of the next run, when one has gone this way; None after the last."""
+    while trail and not trail[-1]:
+        trail.pop()
+    return [*trail[:-1], False] if trail else None
+
+
+_MAX_RUNS = 1000
+
+
 @lru_cache(maxsize=1000)
 def used_state(formula: Formula, flags: tuple[str, ...]) -> tuple[str, ...]:
-    """The state arrays, of those that a formula names, that it uses at its first update when these flags are set.
+    """The state arrays, of those that a formula names, that it uses at any update when these flags are set.
 
-    Numbers must not decide that, and what is used at one update has to be used at all of them.
+    It is run on probes, and numbers decide both ways, for they may change from update to update. Raises TypeError if it
+    never returns a step, nor assigns p, and where it does both.
     """
     names = signature(formula)
-    probes = {name: np.ones(2).view(_Probe) for name in names.arrays}
-    numbers = dict.fromkeys((*names.numbers, *names.carried), Unchecked(1))
-    with np.errstate(all="ignore"):
-        made = formula(np.ones(2), *probes.values(), **numbers, **{name: name in flags for name in names.flags})
-    _seen(made[0] if isinstance(made, tuple) else made)
-    return tuple(name for name in names.state if probes[name].used)
+    used: set[str] = set()
+    errors: list[Exception] = []
+    script: list[bool] | None = []
+    fine = False
+    for _ in range(_MAX_RUNS):
+        trail: list[bool] = []
+        kind: Any = type("Open", (_Open,), {"script": script, "trail": trail})
+        probes = {name: np.ones(2).view(_Probe) for name in names.arrays}
+        numbers = {name: kind(1) for name in (*names.numbers, *names.carried)}
+        try:
+            with np.errstate(all="ignore"):
+                made = formula(np.ones(2), *probes.values(), **numbers, **{name: name in flags for name in names.flags})
+            step: Any = made[0] if isinstance(made, tuple) and made else made
+            fine = fine or (step is None) == ("p" in probes and probes["p"].written)
+            _seen(step)
+        except Exception as error:  # the formula's own code
+            errors.append(error)
+        used |= {name for name in names.state if probes[name].used}
+        script = _next_script(trail)
+        if script is None:
+            break
+    if not fine and errors:
+        raise errors[0]
+    if not fine:
+        raise TypeError(
+            f"formula {formula.__name__}: a formula returns a step, or else assigns p[:]; this one does neither, or both"
+        )
+    return tuple(name for name in names.state if name in used)

@@ -1,6 +1,5 @@
 """Taking an optimizer's state and options out as a dict, and checking such a dict before it is taken in again."""
 
-import math
 from collections import Counter
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from numbers import Integral, Real
@@ -238,8 +237,6 @@ def _count(label: str, value: Any) -> int:
 def _number(label: str, value: Any) -> float:
     if isinstance(value, bool) or not isinstance(value, Real):
         raise TypeError(f"{label}: expected a float, found {type(value).__name__}")
-    if not math.isfinite(value):
-        raise ValueError(f"{label}: {value!r} was given; it must be finite")
     return float(value)
 
 

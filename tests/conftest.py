@@ -1,6 +1,9 @@
 """Fixtures for all tests."""
 
+import sys
+
 import numpy as np
+import own_rules
 import pytest
 
 import fastopt
@@ -34,3 +37,21 @@ def opt(backend):
 def rng():
     """Random numbers, the same in every run."""
     return np.random.default_rng(0)
+
+
+@pytest.fixture(scope="session")
+def cache(tmp_path_factory):
+    """A cache folder for the compiled rules of the tests."""
+    folder = tmp_path_factory.mktemp("cache")
+    with pytest.MonkeyPatch.context() as patch:
+        for name in ("XDG_CACHE_HOME", "LOCALAPPDATA"):  # which platformdirs looks at
+            patch.setenv(name, str(folder))
+        if sys.platform == "darwin":
+            patch.setenv("HOME", str(folder))
+        yield folder
+
+
+@pytest.fixture(scope="session")
+def compiled_rules(cache):
+    for rule in own_rules.RULES:
+        assert fastopt.compile(rule) is rule

@@ -5,6 +5,9 @@ import pytest
 from helpers import assert_same_bits
 
 import fastopt
+from fastopt.engines.choice import get_backend
+from fastopt.formula import Carried
+from fastopt.signature import key_of
 
 
 def other(d, m, *, lr):
@@ -36,7 +39,7 @@ def test_formulas_that_were_not_compiled(compiled):
 
 
 def test_formulas_that_are_not_those_that_were_compiled(compiled, monkeypatch):
-    """What calls itself as a compiled one does, but takes other arrays or numbers."""
+    """What has the name of a compiled one, and what was compiled for other arrays or numbers."""
     like = fastopt.SGD.formula
     monkeypatch.setattr(other, "__module__", like.__module__)
     monkeypatch.setattr(other, "__qualname__", like.__qualname__)
@@ -46,6 +49,10 @@ def test_formulas_that_are_not_those_that_were_compiled(compiled, monkeypatch):
         states = {}
         inputs = staticmethod(lambda o: {})
 
+    with pytest.raises(ValueError, match="is not compiled for the backend"):
+        Other(np.ones(2), backend=compiled)
+    made = get_backend(compiled).kernels.FORMULAS
+    monkeypatch.setitem(made, other, made[key_of(like)])
     with pytest.raises(ValueError, match="it takes other arrays or numbers than when it was compiled"):
         Other(np.ones(2), backend=compiled)
 
@@ -56,13 +63,73 @@ def test_state_that_a_formula_uses_at_some_updates_only():
         states = {}
         inputs = staticmethod(lambda o: {})
 
-    p, q = np.ones(2), np.ones(2)
-    opt = Sometimes([p, q], lr=0.5, backend="numpy")
-    opt.step([None, np.ones(2)])
-    with pytest.raises(TypeError):
-        opt.step([np.ones(2), np.ones(2)])
-    assert_same_bits(p, np.ones(2))
-    assert_same_bits(q, np.full(2, 0.5))
+    p = np.ones(2)
+    opt = Sometimes(p, lr=0.5, backend="numpy")
+    assert list(opt.state[0]) == ["step", "m"]
+    for _ in range(2):
+        opt.step(np.ones(2))
+    assert_same_bits(p, np.zeros(2))
+    assert_same_bits(opt.state[0]["m"], np.ones(2))
+
+
+def returns_no_array(d, *, lr):
+    return lr
+
+
+def widens(d, *, lr):
+    return (lr * d).astype("f8")
+
+
+def carries_nothing(d, m, *, lr, a: Carried):
+    m[:] = m + d
+    return lr * d
+
+
+def carries_one_of_two(d, m, *, lr, a: Carried, b: Carried):
+    m[:] = m + d
+    return lr * d, a
+
+
+def carries_a_word(d, m, *, lr, a: Carried):
+    m[:] = m + d
+    return lr * d, "a"
+
+
+@pytest.mark.parametrize(
+    ("one", "message"),
+    [
+        (returns_no_array, "returns_no_array: the step that it returns is an array like d, or None; found 0.1"),
+        (widens, r"widens: the step that it returns is an array like d, or None; found float64 of shape \(2,\)"),
+        (carries_nothing, r"behind the step it returns the numbers that it carries, a; found \[\]"),
+        (carries_one_of_two, r"behind the step it returns the numbers that it carries, a, b; found \[0.0\]"),
+        (carries_a_word, r"behind the step it returns the numbers that it carries, a; found \['a'\]"),
+    ],
+)
+def test_what_formulas_return(one, message):
+    """It is looked at before the first write."""
+    rule = type("Wrong", (fastopt.Optimizer,), {"formula": one, "lr": 0.1, "__annotations__": {"lr": float}})
+    p = np.ones(2, np.float32)
+    opt = rule(p, backend="numpy")
+    with pytest.raises(TypeError, match=message):
+        opt.step(np.ones(2, np.float32))
+    assert_same_bits(p, np.ones(2, np.float32))
+    assert all(not np.any(x) for x in opt.state[0].values())
+
+
+def neither(d, m, *, lr):
+    m[:] = lr * d
+
+
+def both(d, p, *, lr):
+    p[:] = p - lr * d
+    return lr * d
+
+
+@pytest.mark.parametrize("one", [neither, both])
+def test_formulas_that_step_twice_or_never(one):
+    rule = type("Wrong", (fastopt.Optimizer,), {"formula": one, "lr": 0.1, "__annotations__": {"lr": float}})
+    with pytest.raises(TypeError, match=r"returns a step, or else assigns p\[:\]; this one does neither, or both"):
+        rule(np.ones(2), backend="numpy")
 
 
 def test_formulas_that_ask_an_array():

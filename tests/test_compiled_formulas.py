@@ -13,7 +13,7 @@ from fastopt.engines.choice import COMPILED, Backend, get_backend
 from fastopt.engines.translator.reader import translate
 from fastopt.engines.translator.writer import write
 from fastopt.formula import CHUNK
-from fastopt.signature import signature
+from fastopt.signature import key_of, signature
 
 pytestmark = pytest.mark.skipif(not COMPILED, reason="there is no compiled engine to run them")
 
@@ -25,7 +25,8 @@ def kernels(tmp_path_factory):
     formulas = dict.fromkeys(one for one, _ in SHAPES)
     cache._build(write(map(translate, formulas)), ["baseline"], folder)
     made = cache.load(folder, "baseline")
-    return SimpleNamespace(FORMULAS=made.FORMULAS, STAGES=get_backend("baseline").kernels.STAGES)
+    compiled = {one: made.FORMULAS[key_of(one)] for one in formulas}
+    return SimpleNamespace(FORMULAS=compiled, STAGES=get_backend("baseline").kernels.STAGES)
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])

@@ -56,7 +56,7 @@ def test_loops_are_fresh():
 
 def test_every_formula_is_compiled(compiled):
     made = get_backend(compiled).kernels.FORMULAS
-    assert set(made) == {key_of(one) for one in [*FORMULAS, *yardsticks.FORMULAS]}
+    assert {key for key in made if isinstance(key, str)} == {key_of(one) for one in [*FORMULAS, *yardsticks.FORMULAS]}
     for one in FORMULAS:
         _, arrays, inputs, loops = made[key_of(one)]
         names = signature(one)

@@ -37,7 +37,6 @@ def _quiet():
         (lambda x, y: formula.sign(x - y), -1.0),
         (lambda x, y: formula.larger(x, y), 3.0),
         (lambda x, y: formula.smaller(x, 7), 2.0),
-        (lambda x, y: formula.where(x > y, x, y), 3.0),
         (lambda x, y: formula.power(x, y), 8.0),
     ],
 )

@@ -148,7 +148,7 @@ def check(one, inputs, real=np.float32, size=70, seed=0, values=awkward):
         "return larger(lr, mu) * sign(mu - lr) * d",
         "return where(d > m, d, lr)",
         "return where(d == 0, m, where(m != m, 0.5, d))",
-        "return where(lr < mu, d, m)",
+        "return d if lr < mu else m",
         "return where(d <= lr, -1, m) * 2",
         "return power(d, 5) + power(m, 1) * power(d, 2)",
         "return power(lr, 3) * d",
@@ -202,7 +202,7 @@ def test_a_choice_that_is_made_twice():
 
 
 def test_a_sum_within_a_power():
-    one = by_text("def one(d, *, lr):\n    return power(total(d), 2) * where(norm(d) > lr, 3, 2) * lr * d\n")
+    one = by_text("def one(d, *, lr):\n    return power(total(d), 2) * (3 if norm(d) > lr else 2) * lr * d\n")
     assert len(translate(one).loops[0].sums) == 2
     check(one, {"lr": 0.1})
 

@@ -24,6 +24,8 @@ FLAGS = {
 # The x87 unit of 32-bit processors would round everything twice.
 if platform.machine() in ("i386", "i686"):
     FLAGS["unix"] += ["-msse2", "-mfpmath=sse"]
+# CFLAGS reach the linker too, which for fast math would add code that flushes subnormals in the whole process.
+LINK = {"unix": ["-O3", "-fno-fast-math", "-fno-unsafe-math-optimizations"], "msvc": []}
 INSTRUCTIONS = {
     "unix": {
         "baseline": [],
@@ -59,9 +61,10 @@ class BuildExt(build_ext):
         kind = "msvc" if self.compiler.compiler_type == "msvc" else "unix"
         name = ext.name.rpartition(".")[2].rpartition("_")[2]
         ext.extra_compile_args = FLAGS[kind] + INSTRUCTIONS[kind].get(name, [])
+        ext.extra_link_args = [*LINK[kind]]
         if name == "engine":
             ext.extra_compile_args += ENGINE[kind]
-            ext.extra_link_args = ["-pthread"] if kind == "unix" else []
+            ext.extra_link_args += ["-pthread"] if kind == "unix" else []
         super().build_extension(ext)  # pyright: ignore[reportUnknownMemberType] - the stubs leave it untyped
 
 

@@ -10,14 +10,17 @@ import subprocess
 import sys
 import sysconfig
 import tempfile
+import time
 from importlib.machinery import ExtensionFileLoader
-from importlib.metadata import PackageNotFoundError, version
+from importlib.metadata import PackageNotFoundError, distribution, version
 from importlib.util import module_from_spec, spec_from_loader
 from pathlib import Path
 from types import ModuleType
 
 _HERE = Path(__file__).parent
 _TOOLS = ("cython", "setuptools", "platformdirs")
+_SUMS = "sums.json"  # of the files in an entry
+_BUILDING = "building-"  # with which the names of folders begin that are being built
 _SUFFIX = sysconfig.get_config_var("EXT_SUFFIX")
 
 
@@ -38,7 +41,8 @@ def built(loops: str, names: list[str]) -> Path:
     try:
         cache.mkdir(mode=0o700, parents=True, exist_ok=True)
         _check_private(cache)
-        if not folder.exists():
+        if not _is_whole(folder):
+            _remove_leftovers(cache)
             _build(loops, names, folder)
         _check_private(folder)
     except OSError as error:
@@ -79,12 +83,37 @@ def _check_private(folder: Path) -> None:
         raise RuntimeError(f"compile: others may write to {folder}, and code from it would be run; chmod 700 {folder}")
 
 
+def _is_whole(folder: Path) -> bool:
+    """Whether an entry is there, and its files are as they were built: a broken one could kill the process."""
+    try:
+        sums = json.loads((folder / _SUMS).read_text(encoding="utf-8"))
+        return all(_sum_of(folder / name) == known for name, known in sums.items())
+    except (OSError, ValueError):
+        return False
+
+
+def _sum_of(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def _remove_leftovers(cache: Path) -> None:
+    """Remove what processes left that were killed while they built, a day ago or more."""
+    for folder in cache.glob(f"{_BUILDING}*"):
+        if folder.stat().st_mtime < time.time() - 86400:
+            shutil.rmtree(folder, ignore_errors=True)
+
+
+def _tools_path() -> str:
+    """Where the tools are installed; the user's own folders might hold modules of the same names."""
+    return os.pathsep.join(dict.fromkeys(str(distribution(tool).locate_file("")) for tool in _TOOLS))
+
+
 def _build(loops: str, names: list[str], folder: Path) -> None:
     """Build the extensions beside the folder, and put it in its place by one renaming.
 
     Of two processes that build the same at once the first wins, and the other takes what is there.
     """
-    with tempfile.TemporaryDirectory(prefix="building-", dir=folder.parent) as name:
+    with tempfile.TemporaryDirectory(prefix=_BUILDING, dir=folder.parent) as name:
         work = Path(name)
         done = work / "done"
         done.mkdir(mode=0o700)
@@ -101,22 +130,25 @@ def _build(loops: str, names: list[str], folder: Path) -> None:
         made = subprocess.run(
             [sys.executable, "-c", code, str(work / "settings.json")],
             cwd=work,
-            env=os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
+            env=os.environ | {"PYTHONPATH": _tools_path()},
             stdin=subprocess.DEVNULL,
             capture_output=True,
             text=True,
             errors="replace",
         )
-        missing = [backend for backend in names if not (done / f"{_module(folder.name, backend)}{_SUFFIX}").exists()]
-        if made.returncode or missing:
+        files = [done / f"{_module(folder.name, backend)}{_SUFFIX}" for backend in names]
+        if made.returncode or not all(file.exists() for file in files):
             said = "\n".join((made.stdout + made.stderr).strip().splitlines()[-15:])
             raise RuntimeError(
                 f"compile: building failed; is there a C compiler, and Python's headers? It said:\n{said}"
             )
+        (done / _SUMS).write_text(json.dumps({file.name: _sum_of(file) for file in files}), encoding="utf-8")
         try:
+            if folder.exists() and not _is_whole(folder):
+                os.rename(folder, work / "broken")
             os.rename(done, folder)
         except OSError:
-            if not folder.exists():
+            if not _is_whole(folder):
                 raise
 
 

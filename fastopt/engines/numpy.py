@@ -203,7 +203,7 @@ class Engine:
             call = self._kernel_calls[group]
             if group not in rates:
                 rates[group] = learning_rate(call.lr, self.updates)
-            key = group, t, *parameter.carried.tolist()
+            key = group, t, parameter.carried.tobytes()
             if key not in known:
                 lr = rates[group]
                 check_numbers(group, call, t, lr, scale, parameter.carried, self._dtypes[group])

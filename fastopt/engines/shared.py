@@ -72,23 +72,40 @@ def check_numbers(
             for x in call.frame(lr, scale):
                 Number(x).rounded(dtype)
             made = call.formula(np.ones(2, dtype), *arrays, **call.inputs_at(t, lr, carried, Number))
-            for x in carried_on(made)[1]:
-                x.rounded(dtype)
+            for x in _checked(call, dtype, *carried_on(made)):
+                (x if isinstance(x, Number) else Number(x)).rounded(dtype)
     except NotFinite as error:
         raise ValueError(
             f"group {group}: at step {t} its options make a factor that {dtype} cannot hold, {error}; choose others"
         ) from None
 
 
-def carried_on(made: Array | tuple[Any, ...] | None) -> tuple[Any, list[Number]]:
+def _checked(call: KernelCall, dtype: np.dtype[Any], step: Any, carried: list[Any]) -> list[Any]:
+    """The numbers that a formula returned; raises TypeError where these or the step are not what they have to be."""
+    name = call.formula.__name__
+    array: Array | None = step if isinstance(step, np.ndarray) else None
+    if not (step is None or (array is not None and array.shape == (2,) and array.dtype == dtype)):
+        found = repr(step) if array is None else f"{array.dtype} of shape {array.shape}"
+        raise TypeError(f"formula {name}: the step that it returns is an array like d, or None; found {found}")
+    if len(carried) != len(call.carried) or not all(isinstance(x, int | float) for x in carried):
+        expected = ", ".join(call.carried) or "none"
+        raise TypeError(
+            f"formula {name}: behind the step it returns the numbers that it carries, {expected}; found {carried}"
+        )
+    return carried
+
+
+def carried_on(made: Array | tuple[Any, ...] | None) -> tuple[Any, list[Any]]:
     """What a formula returned: its step or None, and the numbers that it carries on to the next update."""
-    step, *carried = made if isinstance(made, tuple) else (made,)
-    return step, [x if isinstance(x, Number) else Number(x) for x in carried]
+    step, *carried = made if isinstance(made, tuple) and made else (made,)
+    return step, carried
 
 
 def loops_of(kernels: Any, formula: Formula) -> Any:
     """What a backend has compiled of a formula: one of our own, by its name, or one that `compile` added; or None."""
-    return kernels.FORMULAS.get(formula) or kernels.FORMULAS.get(key_of(formula))
+    # Others may bear a name of ours, as those do that functools.wraps makes.
+    ours = str(formula.__globals__.get("__name__")).startswith("fastopt.")
+    return kernels.FORMULAS.get(formula) or (kernels.FORMULAS.get(key_of(formula)) if ours else None)
 
 
 def check_stages(stages: Stages) -> None:

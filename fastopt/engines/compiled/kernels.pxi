@@ -20,7 +20,7 @@ cdef tuple reductions(void* float32, void* float64):
     return capsule(float32, "fastopt float32 reduction"), capsule(float64, "fastopt float64 reduction")
 
 
-cdef tuple loop(
+cdef tuple loop_entry(
     void* float32, void* float64, void* sums32, void* sums64, void* finish, int used, int checked_count, int number_count,
     int sum_count, tuple carried
 ):
@@ -35,7 +35,7 @@ cdef tuple loop(
     )
 
 
-cdef tuple formula(void* numbers, str arrays, str inputs, tuple loops):
+cdef tuple formula_entry(void* numbers, str arrays, str inputs, tuple loops):
     return capsule(numbers, "fastopt numbers"), tuple(arrays.split()), tuple(inputs.split()), loops
 
 

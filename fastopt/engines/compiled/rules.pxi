@@ -203,34 +203,34 @@ cdef int sgd_numbers(const double* inputs, double* numbers) noexcept nogil:
     return 7
 
 
-FORMULAS["fastopt.rules.sgd.sgd"] = formula(
+FORMULAS["fastopt.rules.sgd.sgd"] = formula_entry(
     <void*>sgd_numbers,
     "b",
     "lr t mu dampening momentum nesterov velocity ema",
     (
-        loop(
+        loop_entry(
             <void*>sgd_momentum_velocity_nesterov[float], <void*>sgd_momentum_velocity_nesterov[double], NULL, NULL,
             NULL, 0b1, 5, 5, 0, ()
         ),
-        loop(
+        loop_entry(
             <void*>sgd_momentum_velocity[float], <void*>sgd_momentum_velocity[double], NULL, NULL, NULL, 0b1, 5, 5, 0,
             ()
         ),
-        loop(<void*>sgd_momentum_ema[float], <void*>sgd_momentum_ema[double], NULL, NULL, NULL, 0b1, 6, 6, 0, ()),
-        loop(
+        loop_entry(<void*>sgd_momentum_ema[float], <void*>sgd_momentum_ema[double], NULL, NULL, NULL, 0b1, 6, 6, 0, ()),
+        loop_entry(
             <void*>sgd_momentum_t_is_one_nesterov[float], <void*>sgd_momentum_t_is_one_nesterov[double], NULL, NULL,
             NULL, 0b1, 5, 5, 0, ()
         ),
-        loop(
+        loop_entry(
             <void*>sgd_momentum_t_is_one[float], <void*>sgd_momentum_t_is_one[double], NULL, NULL, NULL, 0b1, 4, 4, 0,
             ()
         ),
-        loop(
+        loop_entry(
             <void*>sgd_momentum_nesterov[float], <void*>sgd_momentum_nesterov[double], NULL, NULL, NULL, 0b1, 6, 6, 0,
             ()
         ),
-        loop(<void*>sgd_momentum[float], <void*>sgd_momentum[double], NULL, NULL, NULL, 0b1, 6, 6, 0, ()),
-        loop(<void*>sgd[float], <void*>sgd[double], NULL, NULL, NULL, 0b0, 4, 4, 0, ()),
+        loop_entry(<void*>sgd_momentum[float], <void*>sgd_momentum[double], NULL, NULL, NULL, 0b1, 6, 6, 0, ()),
+        loop_entry(<void*>sgd[float], <void*>sgd[double], NULL, NULL, NULL, 0b0, 4, 4, 0, ()),
     ),
 )
 
@@ -270,12 +270,12 @@ cdef int adagrad_numbers(const double* inputs, double* numbers) noexcept nogil:
     return 0
 
 
-FORMULAS["fastopt.rules.adagrad.adagrad"] = formula(
+FORMULAS["fastopt.rules.adagrad.adagrad"] = formula_entry(
     <void*>adagrad_numbers,
     "sum",
     "lr t lr_decay eps_root eps",
     (
-        loop(<void*>adagrad[float], <void*>adagrad[double], NULL, NULL, NULL, 0b1, 6, 6, 0, ()),
+        loop_entry(<void*>adagrad[float], <void*>adagrad[double], NULL, NULL, NULL, 0b1, 6, 6, 0, ()),
     ),
 )
 
@@ -314,12 +314,12 @@ cdef int adadelta_numbers(const double* inputs, double* numbers) noexcept nogil:
     return 0
 
 
-FORMULAS["fastopt.rules.adagrad.adadelta"] = formula(
+FORMULAS["fastopt.rules.adagrad.adadelta"] = formula_entry(
     <void*>adadelta_numbers,
     "q a",
     "lr rho eps",
     (
-        loop(<void*>adadelta[float], <void*>adadelta[double], NULL, NULL, NULL, 0b11, 7, 7, 0, ()),
+        loop_entry(<void*>adadelta[float], <void*>adadelta[double], NULL, NULL, NULL, 0b11, 7, 7, 0, ()),
     ),
 )
 
@@ -520,26 +520,30 @@ cdef int rmsprop_numbers(const double* inputs, double* numbers) noexcept nogil:
     return 5
 
 
-FORMULAS["fastopt.rules.adagrad.rmsprop"] = formula(
+FORMULAS["fastopt.rules.adagrad.rmsprop"] = formula_entry(
     <void*>rmsprop_numbers,
     "q a b",
     "lr alpha mu eps_root eps centered momentum velocity",
     (
-        loop(
+        loop_entry(
             <void*>rmsprop_centered_momentum_velocity[float], <void*>rmsprop_centered_momentum_velocity[double], NULL,
             NULL, NULL, 0b111, 9, 9, 0, ()
         ),
-        loop(
+        loop_entry(
             <void*>rmsprop_centered_momentum[float], <void*>rmsprop_centered_momentum[double], NULL, NULL, NULL, 0b111,
             9, 9, 0, ()
         ),
-        loop(<void*>rmsprop_centered[float], <void*>rmsprop_centered[double], NULL, NULL, NULL, 0b11, 8, 8, 0, ()),
-        loop(
+        loop_entry(
+            <void*>rmsprop_centered[float], <void*>rmsprop_centered[double], NULL, NULL, NULL, 0b11, 8, 8, 0, ()
+        ),
+        loop_entry(
             <void*>rmsprop_momentum_velocity[float], <void*>rmsprop_momentum_velocity[double], NULL, NULL, NULL, 0b101,
             9, 9, 0, ()
         ),
-        loop(<void*>rmsprop_momentum[float], <void*>rmsprop_momentum[double], NULL, NULL, NULL, 0b101, 9, 9, 0, ()),
-        loop(<void*>rmsprop[float], <void*>rmsprop[double], NULL, NULL, NULL, 0b1, 8, 8, 0, ()),
+        loop_entry(
+            <void*>rmsprop_momentum[float], <void*>rmsprop_momentum[double], NULL, NULL, NULL, 0b101, 9, 9, 0, ()
+        ),
+        loop_entry(<void*>rmsprop[float], <void*>rmsprop[double], NULL, NULL, NULL, 0b1, 8, 8, 0, ()),
     ),
 )
 
@@ -633,13 +637,13 @@ cdef int adam_numbers(const double* inputs, double* numbers) noexcept nogil:
     return 1
 
 
-FORMULAS["fastopt.rules.adam.adam"] = formula(
+FORMULAS["fastopt.rules.adam.adam"] = formula_entry(
     <void*>adam_numbers,
     "m v h",
     "lr t beta1 beta2 eps_root eps bias_correction uncorrected amsgrad",
     (
-        loop(<void*>adam_amsgrad[float], <void*>adam_amsgrad[double], NULL, NULL, NULL, 0b111, 11, 11, 0, ()),
-        loop(<void*>adam[float], <void*>adam[double], NULL, NULL, NULL, 0b11, 11, 11, 0, ()),
+        loop_entry(<void*>adam_amsgrad[float], <void*>adam_amsgrad[double], NULL, NULL, NULL, 0b111, 11, 11, 0, ()),
+        loop_entry(<void*>adam[float], <void*>adam[double], NULL, NULL, NULL, 0b11, 11, 11, 0, ()),
     ),
 )
 
@@ -734,12 +738,12 @@ cdef void lamb_finish(const double* sums, double* numbers) noexcept nogil:
     numbers[12] = lr * trust
 
 
-FORMULAS["fastopt.rules.layerwise.lamb"] = formula(
+FORMULAS["fastopt.rules.layerwise.lamb"] = formula_entry(
     <void*>lamb_numbers,
     "m v",
     "lr t beta1 beta2 eps weight_decay bias_correction",
     (
-        loop(
+        loop_entry(
             <void*>lamb[float], <void*>lamb[double], <void*>lamb_sums[float], <void*>lamb_sums[double],
             <void*>lamb_finish, 0b11, 12, 13, 2, ()
         ),
@@ -819,12 +823,12 @@ cdef void lars_finish(const double* sums, double* numbers) noexcept nogil:
     numbers[6] = lr * trust
 
 
-FORMULAS["fastopt.rules.layerwise.lars"] = formula(
+FORMULAS["fastopt.rules.layerwise.lars"] = formula_entry(
     <void*>lars_numbers,
     "b",
     "lr momentum trust_coefficient",
     (
-        loop(
+        loop_entry(
             <void*>lars[float], <void*>lars[double], <void*>lars_sums[float], <void*>lars_sums[double],
             <void*>lars_finish, 0b1, 6, 7, 2, ()
         ),
@@ -866,12 +870,12 @@ cdef int lion_numbers(const double* inputs, double* numbers) noexcept nogil:
     return 0
 
 
-FORMULAS["fastopt.rules.lion.lion"] = formula(
+FORMULAS["fastopt.rules.lion.lion"] = formula_entry(
     <void*>lion_numbers,
     "m",
     "lr beta1 beta2",
     (
-        loop(<void*>lion[float], <void*>lion[double], NULL, NULL, NULL, 0b1, 8, 8, 0, ()),
+        loop_entry(<void*>lion[float], <void*>lion[double], NULL, NULL, NULL, 0b1, 8, 8, 0, ()),
     ),
 )
 
@@ -974,13 +978,15 @@ cdef int adan_numbers(const double* inputs, double* numbers) noexcept nogil:
     return 1
 
 
-FORMULAS["fastopt.rules.adan.adan"] = formula(
+FORMULAS["fastopt.rules.adan.adan"] = formula_entry(
     <void*>adan_numbers,
     "m v q before",
     "lr t beta1 beta2 beta3 eps",
     (
-        loop(<void*>adan_t_above_one[float], <void*>adan_t_above_one[double], NULL, NULL, NULL, 0b1111, 13, 13, 0, ()),
-        loop(<void*>adan[float], <void*>adan[double], NULL, NULL, NULL, 0b1111, 14, 14, 0, ()),
+        loop_entry(
+            <void*>adan_t_above_one[float], <void*>adan_t_above_one[double], NULL, NULL, NULL, 0b1111, 13, 13, 0, ()
+        ),
+        loop_entry(<void*>adan[float], <void*>adan[double], NULL, NULL, NULL, 0b1111, 14, 14, 0, ()),
     ),
 )
 
@@ -1024,13 +1030,13 @@ cdef int stream0_numbers(const double* inputs, double* numbers) noexcept nogil:
     return 1
 
 
-FORMULAS["fastopt.yardsticks.stream0"] = formula(
+FORMULAS["fastopt.yardsticks.stream0"] = formula_entry(
     <void*>stream0_numbers,
     "",
     "rooted",
     (
-        loop(<void*>stream0_rooted[float], <void*>stream0_rooted[double], NULL, NULL, NULL, 0b0, 3, 3, 0, ()),
-        loop(<void*>stream0[float], <void*>stream0[double], NULL, NULL, NULL, 0b0, 3, 3, 0, ()),
+        loop_entry(<void*>stream0_rooted[float], <void*>stream0_rooted[double], NULL, NULL, NULL, 0b0, 3, 3, 0, ()),
+        loop_entry(<void*>stream0[float], <void*>stream0[double], NULL, NULL, NULL, 0b0, 3, 3, 0, ()),
     ),
 )
 
@@ -1076,13 +1082,13 @@ cdef int stream1_numbers(const double* inputs, double* numbers) noexcept nogil:
     return 1
 
 
-FORMULAS["fastopt.yardsticks.stream1"] = formula(
+FORMULAS["fastopt.yardsticks.stream1"] = formula_entry(
     <void*>stream1_numbers,
     "x0",
     "rooted",
     (
-        loop(<void*>stream1_rooted[float], <void*>stream1_rooted[double], NULL, NULL, NULL, 0b1, 3, 3, 0, ()),
-        loop(<void*>stream1[float], <void*>stream1[double], NULL, NULL, NULL, 0b1, 3, 3, 0, ()),
+        loop_entry(<void*>stream1_rooted[float], <void*>stream1_rooted[double], NULL, NULL, NULL, 0b1, 3, 3, 0, ()),
+        loop_entry(<void*>stream1[float], <void*>stream1[double], NULL, NULL, NULL, 0b1, 3, 3, 0, ()),
     ),
 )
 
@@ -1136,13 +1142,13 @@ cdef int stream2_numbers(const double* inputs, double* numbers) noexcept nogil:
     return 1
 
 
-FORMULAS["fastopt.yardsticks.stream2"] = formula(
+FORMULAS["fastopt.yardsticks.stream2"] = formula_entry(
     <void*>stream2_numbers,
     "x0 x1",
     "rooted",
     (
-        loop(<void*>stream2_rooted[float], <void*>stream2_rooted[double], NULL, NULL, NULL, 0b11, 3, 3, 0, ()),
-        loop(<void*>stream2[float], <void*>stream2[double], NULL, NULL, NULL, 0b11, 3, 3, 0, ()),
+        loop_entry(<void*>stream2_rooted[float], <void*>stream2_rooted[double], NULL, NULL, NULL, 0b11, 3, 3, 0, ()),
+        loop_entry(<void*>stream2[float], <void*>stream2[double], NULL, NULL, NULL, 0b11, 3, 3, 0, ()),
     ),
 )
 
@@ -1200,13 +1206,13 @@ cdef int stream3_numbers(const double* inputs, double* numbers) noexcept nogil:
     return 1
 
 
-FORMULAS["fastopt.yardsticks.stream3"] = formula(
+FORMULAS["fastopt.yardsticks.stream3"] = formula_entry(
     <void*>stream3_numbers,
     "x0 x1 x2",
     "rooted",
     (
-        loop(<void*>stream3_rooted[float], <void*>stream3_rooted[double], NULL, NULL, NULL, 0b111, 3, 3, 0, ()),
-        loop(<void*>stream3[float], <void*>stream3[double], NULL, NULL, NULL, 0b111, 3, 3, 0, ()),
+        loop_entry(<void*>stream3_rooted[float], <void*>stream3_rooted[double], NULL, NULL, NULL, 0b111, 3, 3, 0, ()),
+        loop_entry(<void*>stream3[float], <void*>stream3[double], NULL, NULL, NULL, 0b111, 3, 3, 0, ()),
     ),
 )
 
@@ -1266,13 +1272,13 @@ cdef int stream4_numbers(const double* inputs, double* numbers) noexcept nogil:
     return 1
 
 
-FORMULAS["fastopt.yardsticks.stream4"] = formula(
+FORMULAS["fastopt.yardsticks.stream4"] = formula_entry(
     <void*>stream4_numbers,
     "x0 x1 x2 x3",
     "rooted",
     (
-        loop(<void*>stream4_rooted[float], <void*>stream4_rooted[double], NULL, NULL, NULL, 0b1111, 3, 3, 0, ()),
-        loop(<void*>stream4[float], <void*>stream4[double], NULL, NULL, NULL, 0b1111, 3, 3, 0, ()),
+        loop_entry(<void*>stream4_rooted[float], <void*>stream4_rooted[double], NULL, NULL, NULL, 0b1111, 3, 3, 0, ()),
+        loop_entry(<void*>stream4[float], <void*>stream4[double], NULL, NULL, NULL, 0b1111, 3, 3, 0, ()),
     ),
 )
 
@@ -1398,16 +1404,16 @@ cdef void stream_lamb_finish(const double* sums, double* numbers) noexcept nogil
     numbers[3] = nothing
 
 
-FORMULAS["fastopt.yardsticks.stream_lamb"] = formula(
+FORMULAS["fastopt.yardsticks.stream_lamb"] = formula_entry(
     <void*>stream_lamb_numbers,
     "x0 x1",
     "rooted",
     (
-        loop(
+        loop_entry(
             <void*>stream_lamb_rooted[float], <void*>stream_lamb_rooted[double], <void*>stream_lamb_rooted_sums[float],
             <void*>stream_lamb_rooted_sums[double], <void*>stream_lamb_rooted_finish, 0b11, 3, 4, 2, ()
         ),
-        loop(
+        loop_entry(
             <void*>stream_lamb[float], <void*>stream_lamb[double], <void*>stream_lamb_sums[float],
             <void*>stream_lamb_sums[double], <void*>stream_lamb_finish, 0b11, 3, 4, 2, ()
         ),
@@ -1475,12 +1481,12 @@ cdef void stream_lars_finish(const double* sums, double* numbers) noexcept nogil
     numbers[3] = nothing
 
 
-FORMULAS["fastopt.yardsticks.stream_lars"] = formula(
+FORMULAS["fastopt.yardsticks.stream_lars"] = formula_entry(
     <void*>stream_lars_numbers,
     "x0",
     "",
     (
-        loop(
+        loop_entry(
             <void*>stream_lars[float], <void*>stream_lars[double], <void*>stream_lars_sums[float],
             <void*>stream_lars_sums[double], <void*>stream_lars_finish, 0b1, 3, 4, 2, ()
         ),
@@ -1535,12 +1541,12 @@ cdef void stream_stages_finish(const double* sums, double* numbers) noexcept nog
     numbers[3] = nothing
 
 
-FORMULAS["fastopt.yardsticks.stream_stages"] = formula(
+FORMULAS["fastopt.yardsticks.stream_stages"] = formula_entry(
     <void*>stream_stages_numbers,
     "x0 x1 x2 x3",
     "",
     (
-        loop(
+        loop_entry(
             <void*>stream_stages[float], <void*>stream_stages[double], <void*>stream_stages_sums[float],
             <void*>stream_stages_sums[double], <void*>stream_stages_finish, 0b1111, 3, 4, 1, ()
         ),

@@ -164,10 +164,10 @@ class Expressions(ast.NodeVisitor):
     def where(self, node: ast.Call) -> Value:
         test, *arms = node.args
         condition = self.value(test)
-        if condition.kind == "condition":
-            return self.chosen(node, condition, *arms)
+        if condition.kind != "mask":
+            self.refuse(node, f"{ast.unparse(node)}: where takes a comparison of arrays; else write x if c else y")
         values = [self.value(one) for one in arms]
-        if condition.kind != "mask" or all(value.kind != "array" for value in values):
+        if all(value.kind != "array" for value in values):
             self.refuse(node, f"{ast.unparse(node)}: where takes a comparison and two values, one of them an array")
         yes, no = (self.element(node, value) for value in values)
         return Value(ast.IfExp(condition.node, yes, no), "array")

@@ -5,8 +5,9 @@ import inspect
 import re
 import textwrap
 from collections.abc import Iterable, Sequence
+from copy import copy
 from dataclasses import dataclass
-from types import CellType
+from types import CellType, CodeType
 from typing import Any, NoReturn
 
 from fastopt import formula as words
@@ -23,11 +24,11 @@ _TAKEN = (
     {"i", "n", "inputs", "numbers", "buffers", "sums", "range", "start", "width", "wide", "real", *WORDS}
     | {"bint", "by", "cdef", "char", "cimport", "const", "cpdef", "ctypedef", "double", "enum", "extern", "float"}
     | {"gil", "include", "inline", "int", "long", "new", "nogil", "restrict", "short", "signed", "sizeof", "struct"}
-    | {"union", "unsigned", "void", "volatile", "DEF", "ELIF", "ELSE", "IF", "LANES", "NULL"}
+    | {"union", "unsigned", "void", "volatile", "complex", "operator", "DEF", "ELIF", "ELSE", "IF", "LANES", "NULL"}
 )
 _FUNCTIONS = (
     {"add_elements", "add_products", "add_squares", "accumulate", "capsule", "clear", "clip", "fold", "folded"}
-    | {"formula", "kernels", "loop", "reductions", "sum_of_squares", "swap", "update_ema", "ema", "wide"}
+    | {"formula_entry", "kernels", "loop_entry", "reductions", "sum_of_squares", "swap", "update_ema", "ema", "wide"}
     | {"fabs", "fabsf", "memset", "sqrt_of_double", "sqrtf"}
 )
 _OURS = re.compile(r"_|.*__|(lanes|term|sums)\d")
@@ -52,8 +53,13 @@ class Text:
             (function,) = ast.parse(textwrap.dedent(text)).body
         except (SyntaxError, ValueError):
             function = None
-        if not isinstance(function, ast.FunctionDef) or function.decorator_list:
+        decorators = [ast.unparse(one) for one in getattr(function, "decorator_list", [])]
+        if not isinstance(function, ast.FunctionDef) or decorators not in ([], ["staticmethod"]):
             raise Refused(f"{self.file}:{first}: a formula is a def by itself, without decorators")
+        if not _is_text_of(function, formula):
+            raise Refused(
+                f"{self.file}:{first}: this is not the text of {formula.__name__} as it was imported; load it again"
+            )
         self.function = function
         try:
             self.signature = signature(formula)
@@ -79,6 +85,30 @@ def _closure(formula: Formula) -> dict[str, Any]:
     """The names that a formula has from the function around it."""
     cells = zip(formula.__code__.co_freevars, formula.__closure__ or (), strict=True)
     return {name: cell.cell_contents for name, cell in cells if cell != CellType()}
+
+
+def _is_text_of(function: ast.FunctionDef, formula: Formula) -> bool:
+    """Whether a text compiles to a formula's own code: its file may have changed since it was imported."""
+    names = formula.__code__.co_freevars
+    outer = ast.parse(f"def outer({', '.join(names)}): pass")
+    bare = copy(function)
+    bare.decorator_list = []
+    outer.body[0].body = [bare]  # type: ignore[attr-defined]
+    made = compile(outer, "", "exec", dont_inherit=True).co_consts
+    code = next(one for one in next(filter(_is_code, made)).co_consts if _is_code(one))
+    return _said(code) == _said(formula.__code__)
+
+
+def _is_code(one: object) -> bool:
+    return isinstance(one, CodeType)
+
+
+def _said(code: CodeType) -> tuple[Any, ...]:
+    """What a function does; its docstring, whose indentation may differ, does nothing."""
+    constants = [
+        _said(one) if isinstance(one, CodeType) else repr(one) for one in code.co_consts if not isinstance(one, str)
+    ]
+    return code.co_name, code.co_code, code.co_names, code.co_varnames, code.co_freevars, constants
 
 
 @dataclass

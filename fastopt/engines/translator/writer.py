@@ -194,7 +194,7 @@ class _Writer:
 
     def entry(self) -> None:
         """What the engine is told: the numbers' function, the names, and all loops."""
-        self.put(0, f"FORMULAS[{_quoted(self.made.key)}] = formula(")
+        self.put(0, f"FORMULAS[{_quoted(self.made.key)}] = formula_entry(")
         self.put(1, f"<void*>{self.function}_numbers,")
         self.put(1, _quoted(" ".join(self.states)) + ",", _quoted(" ".join(self.made.inputs)) + ",")
         self.put(1, "(")
@@ -206,7 +206,7 @@ class _Writer:
             items += [*first, f"<void*>{loop.name}_finish"] if loop.sums else ["NULL", "NULL", "NULL"]
             counts = len(loop.checked_names), len(loop.number_names), len(loop.sums)
             carried = tuple(loop.number_names.index(name) for name in loop.carried)
-            self.put_call(2, "loop", [*items, bin(used), *map(str, counts), str(carried)], ",")
+            self.put_call(2, "loop_entry", [*items, bin(used), *map(str, counts), str(carried)], ",")
         self.put(1, "),")
         self.put(0, ")")
 
