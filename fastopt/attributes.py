@@ -16,7 +16,7 @@ class OptionOfGroups:
         first, *others = [group[self._name] for group in opt.param_groups]
         if any(other is not first and other != first for other in others):
             raise ValueError(
-                f"{self._name}: the groups differ in it; look into them, as in opt.param_groups[0][{self._name!r}]"
+                f"{self._name}: the groups differ in it; look at each, as in opt.param_groups[0][{self._name!r}]"
             )
         return first
 

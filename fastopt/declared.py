@@ -55,7 +55,7 @@ class Declared:
         places = [option.name for option in cls._options.values() if not option.keyword_only]
         if len(positional) > len(places):
             raise TypeError(
-                f"{cls.__name__}: {len(positional)} options were given by position; it takes {', '.join(places)} so"
+                f"{cls.__name__}: {len(positional)} options were given by position; only {', '.join(places)} can be"
             )
         by_position = dict(zip(places, positional, strict=False))
         for name in given:

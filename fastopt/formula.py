@@ -6,10 +6,10 @@ A formula is a rule's arithmetic, written once, as a function of arrays and of n
         b[:] = mu * b + d
         return lr * b
 
-Before the ``*`` stand arrays: ``d``, the effective gradient; the parameter ``p``, where the formula needs it; and the
-state, which is updated in place. After it stand numbers, flags, which are annotated ``bool``, and numbers carried from
-update to update, which are annotated `Carried`. ``lr`` and ``t``, the parameter's step count from 1, change with the
-step. The formula returns the step, which is subtracted from what decay keeps of the parameter, or assigns ``p[:]``
+The arrays come before the ``*``: ``d``, the effective gradient; the parameter ``p``, where the formula needs it; and
+the state, which is updated in place. After it come numbers, flags, which are annotated ``bool``, and numbers carried
+from update to update, which are annotated `Carried`. ``lr`` and ``t``, the parameter's step count from 1, change with
+the step. The formula returns the step, which is subtracted from what decay keeps of the parameter, or assigns ``p[:]``
 itself. A formula that names ``weight_decay`` does the decoupled decay itself.
 
 An expression of numbers alone is computed in double precision, and rounded once to the arrays' type where it meets an
@@ -30,7 +30,7 @@ from fastopt.numbers import Number, Unchecked, number_of
 # Sums add every LANES-th element of a chunk into one lane, fold the lanes in halves, and add up the chunks in order.
 LANES, CHUNK = 32, 16384
 
-# Formulas need no annotations; with these the words serve those that have them, arrays as NDArray and numbers as float.
+# Formulas need no annotations. For those that have them the words do too: arrays are NDArray, and numbers are float.
 Value: TypeAlias = float | NDArray[Any]
 Real = TypeVar("Real", bound=np.floating[Any])
 
@@ -38,8 +38,8 @@ Real = TypeVar("Real", bound=np.floating[Any])
 class Carried(float):
     """The annotation of a number that a formula carries from update to update.
 
-    The formula takes it after the ``*`` and returns its new value behind the step: ``return step, product * beta``. It
-    is state of the parameter, is saved with it, and starts at the value that `Optimizer.initial` gives, or at 0.
+    The formula takes it after the ``*`` and returns its new value after the step: ``return step, product * beta``. It
+    is part of the parameter's state, is saved with it, and starts at the value that `Optimizer.initial` gives, or at 0.
     """
 
 

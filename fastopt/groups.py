@@ -58,7 +58,7 @@ class ParamGroup(MutableMapping[str, Any]):
             self.assign(self.changed(known(changes, self._options, self._rule)))
 
     def changed(self, changes: Mapping[str, Any]) -> dict[str, Any]:
-        """Its options with others among them, checked; nothing is set."""
+        """The group's options with these changes, checked; nothing is set."""
         new = self._rule.checked({**self._options, **changes})
         if self._rule.state_of(new) != self._rule.state_of(self._options):
             raise ValueError(

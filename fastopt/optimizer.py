@@ -52,10 +52,10 @@ class Optimizer(StateDicts, StageOptions, Rule):
         had none in any of the calls is skipped.
     clip_grad_norm : float, optional
         Multiply the gradients by ``min(1, clip_grad_norm/(norm + 1e-6))``, as PyTorch does. ``norm`` is that of all
-        gradients of all groups together, in double precision, which only float64 elements beyond 1e154 overflow.
+        gradients of all groups together, in double precision; only float64 elements beyond 1e154 make it overflow.
         With infinity, `grad_norm` is measured and nothing is clipped.
     clip_grad_value : float, optional
-        After that, bring each element of a gradient between ``-clip_grad_value`` and ``clip_grad_value``.
+        After clipping by norm, limit each element of a gradient to ``[-clip_grad_value, clip_grad_value]``.
     ema_decay : float, optional
         In [0, 1). Keep averages of the parameters, the state ``ema``: copies at first, and after each update of a
         parameter ``ema = ema_decay*ema + (1-ema_decay)*p``. See `ema` and `swap_ema`.
@@ -118,7 +118,7 @@ class Optimizer(StateDicts, StageOptions, Rule):
             self._extend(group_dicts(params))
 
     def __setattr__(self, name: str, value: Any) -> None:
-        # A rule of one's own may have attributes of its own, but not what must be a slip.
+        # A user's rule may have attributes of its own, but a name so close to an option's must be a slip.
         public = not name.startswith("_") and not hasattr(type(self), name)
         if public and get_close_matches(name, self._options, cutoff=0.8):
             raise AttributeError(f"{name}: there is no such option{did_you_mean(name, self._options)}")
@@ -166,11 +166,11 @@ class Optimizer(StateDicts, StageOptions, Rule):
         Raises
         ------
         TypeError, ValueError, RuntimeError
-            As `step` does; then what was bound before still is.
+            As `step` does; what was bound before stays bound.
 
         Notes
         -----
-        `add_param_group` unbinds them. Nothing of them is in `state_dict`, nor in a copy.
+        `add_param_group` unbinds them. They are in neither `state_dict` nor a copy.
         """
         self._engine.bind(grads)
 
@@ -247,7 +247,7 @@ class Optimizer(StateDicts, StageOptions, Rule):
         Parameters
         ----------
         group : mapping
-            ``"params"`` in any form that the constructor takes but that of groups, and the options in which the
+            ``"params"`` in any form that the constructor takes except that of groups, and the options in which the
             group differs from the optimizer's defaults.
 
         Raises

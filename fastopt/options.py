@@ -25,7 +25,7 @@ def did_you_mean(name: object, known: Iterable[object]) -> str:
 
 
 def _real(name: str, value: Any, expected: str = "a number", whose: str = "") -> float:
-    """A number as a float, of arrays those without axes too; one that is too large for that is infinite."""
+    """A number, or an array without axes, as a float; one that is too large for a float is infinite."""
     if not _is_real(value):
         raise TypeError(f"{name}: expected {expected}, found {value!r}{whose}")
     try:
@@ -35,7 +35,7 @@ def _real(name: str, value: Any, expected: str = "a number", whose: str = "") ->
 
 
 def _is_real(value: Any) -> bool:
-    """Also of other libraries' arrays, as far as they say what they hold."""
+    """Whether this is a real number, or any library's array without axes whose dtype says that it holds one."""
     if isinstance(value, Real):
         return not isinstance(value, bool | np.timedelta64)
     return getattr(value, "shape", None) == () and bool(re.fullmatch(r"(\w+\.)?(u?int|b?float)\w+", str(value.dtype)))

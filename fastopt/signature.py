@@ -167,8 +167,8 @@ def used_state(formula: Formula, flags: tuple[str, ...]) -> tuple[str, ...]:
         numbers = {name: kind(1) for name in (*names.numbers, *names.carried)}
         try:
             with np.errstate(all="ignore"):
-                made = formula(np.ones(2), *probes.values(), **numbers, **{name: name in flags for name in names.flags})
-            step: Any = made[0] if isinstance(made, tuple) and made else made
+                made: Any = formula(np.ones(2), *probes.values(), **numbers, **{name: name in flags for name in names.flags})
+            step: Any = made[0] if type(made) is tuple and made else made
             fine = fine or (step is None) == ("p" in probes and probes["p"].written)
             _seen(step)
         except Exception as error:  # the formula's own code

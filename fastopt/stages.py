@@ -35,7 +35,7 @@ class Stages(StageOptions):
         self.__dict__.update(self.checked(self.named((), given)))
 
     def changed(self, **changes: Any) -> "Stages":
-        """These values with others among them, each checked."""
+        """These values with some of them changed, each checked."""
         new = copy(self)
         new.__dict__.update(self.checked(changes))
         return new

@@ -58,8 +58,8 @@ class StateDicts:
             ``"accumulated"``, and copies of its state arrays.
             ``"param_groups"``: for each group its options, with the indices of its parameters as ``"params"``.
             ``"stages"``: their options, and the counts ``"calls"`` since the last update and ``"skipped_steps"``.
-            ``"updates"``: their number so far, with which learning rates that are functions are called.
-            ``"version"``: that of this layout.
+            ``"updates"``: the number of updates so far, which functions for the learning rate are called with.
+            ``"version"``: the version of this layout.
 
         Raises
         ------

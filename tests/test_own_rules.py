@@ -137,7 +137,7 @@ def test_annotations_check_options(kind, good, bad, error, message):
 def test_options_by_position_and_by_name():
     with pytest.raises(TypeError, match="Peaked: 'lr' was given by position and by name"):
         Peaked([np.ones(1)], 0.1, lr=0.1, backend="numpy")
-    with pytest.raises(TypeError, match="Peaked: 5 options were given by position; it takes lr, beta, eps, peak so"):
+    with pytest.raises(TypeError, match="Peaked: 5 options were given by position; only lr, beta, eps, peak can be"):
         Peaked([np.ones(1)], 0.1, 0.9, 0.1, True, 1, backend="numpy")
     with pytest.raises(TypeError, match="Peaked: unknown option 'bata'; did you mean 'beta'"):
         Peaked([np.ones(1)], bata=1, backend="numpy")

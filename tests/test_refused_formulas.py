@@ -68,7 +68,7 @@ REFUSED = {
     "m[:] = lr * d": r"a formula returns a step, or else assigns p\[:\]",
     "x = norm(d)\n    return lr * norm(x * d) * m": "it sums what depends on a sum",
     "x = norm(m)\n    m[:] = x * d\n    return lr * norm(d) * d": "it depends on a sum, and another sum follows",
-    "x = d - m\n    m[:] = d\n    return lr * norm(d) * x": r"x: it is needed behind a sum, but m changes in between",
+    "x = d - m\n    m[:] = d\n    return lr * norm(d) * x": r"x: it is needed after a sum, but m changes in between",
     "if norm(d) > lr:\n        return d\n    return m": "it would choose a loop when half of it has run",
     "x = total(d) + total(m) + total(d * d) + total(m * m) + total(d * m)\n    return lr * x * d": "4 sums at most",
 }

@@ -158,7 +158,7 @@ def test_options_are_attributes(backend):
     groups = [{"params": [np.ones(2)], "nesterov": True}, {"params": [np.ones(3)], "lr": 0.2}]
     opt = fastopt.SGD(groups, lr=0.1, momentum=0.9, backend=backend)
     assert opt.momentum == 0.9
-    with pytest.raises(ValueError, match=r"lr: the groups differ in it; look into them, as in opt.param_groups\[0\]"):
+    with pytest.raises(ValueError, match=r"lr: the groups differ in it; look at each, as in opt.param_groups\[0\]"):
         opt.lr  # noqa: B018
     opt.lr = 0.5
     assert opt.lr == 0.5

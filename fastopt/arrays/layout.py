@@ -16,7 +16,7 @@ _STAGGER = 13 * _LINE
 
 
 def plain(label: str, array: object) -> Array:
-    """An array without the class that a subclass puts around it, whose attributes need not be true."""
+    """The array as a plain ndarray, because the attributes of a subclass need not be true."""
     if isinstance(array, np.ma.MaskedArray):
         raise TypeError(f"{label}: a masked array's mask would be lost; pass its data or fill it")
     if not isinstance(array, np.ndarray):

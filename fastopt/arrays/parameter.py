@@ -22,10 +22,10 @@ class Parameter:
     group : int
         The index of its group.
     array : ndarray
-        Updated in place; anything but a float32 or float64 array that can be is refused.
+        A float32 or float64 array that can be updated in place; anything else is refused.
     """
 
-    # Of all parameters' steps, and of the gradients in their sums: the optimizer's, which sets it.
+    # The counts of all parameters' steps, and of the gradients in their sums. The optimizer owns the array and sets it.
     counts: NDArray[np.int64]
 
     def __init__(self, name: str | None, index: int, group: int, array: Array) -> None:
@@ -124,7 +124,7 @@ class Parameter:
             mine[:] = block
 
     def check_unchanged(self, writeable: bool = True) -> None:
-        """Raise if the caller has changed the array's place, shape or type since it was given, or its `writeable`."""
+        """Raise if the array's place, shape or type is not what was given, or if it must be `writeable` and is not."""
         array, view = plain(self.label, self.array), self.view
         for what in ("dtype", "shape", "strides"):
             found, expected = getattr(array, what), getattr(view, what)

@@ -125,7 +125,7 @@ def demo(epochs: int, output: str) -> None:
     console.print(f"Picture: {output}")
     if not all(row.identical for row in comparisons):
         console.print("[bold red]The trained weights differ.[/]")
-        console.print("Unless matrix products do not repeat their bits on this machine, this is a defect of fastopt.")
+        console.print("Unless matrix products differ from run to run on this machine, this is a defect of fastopt.")
         sys.exit(1)
 
 

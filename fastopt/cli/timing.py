@@ -79,7 +79,7 @@ def interleaved(
 
 
 def ratio(times: Sequence[float], base: Sequence[float]) -> float:
-    """How many times as long as the second the first takes: the median over pairs of samples of the same round."""
+    """How many times as long the first takes as the second: the median over pairs of samples of the same round."""
     return median(t / b for t, b in zip(times, base, strict=True))
 
 

@@ -73,7 +73,7 @@ def get_backend(name: str | None = None) -> Backend:
 
 
 def backend_for(rule: type[Rule], name: str | None) -> Backend:
-    """The backend for a rule: NumPy's, after one warning, for a rule that is not compiled, unless one is forced."""
+    """The backend for a rule. Rules that are not compiled get NumPy's, after a warning, unless a backend is forced."""
     backend = get_backend(name)
     if backend.kernels is None or loops_of(backend.kernels, rule.formula) is not None:
         return backend
@@ -84,7 +84,7 @@ def backend_for(rule: type[Rule], name: str | None) -> Backend:
         _warned.add(rule)
         warnings.warn(
             f"{what}, so it runs on NumPy, many times slower; fastopt.compile({rule.__name__}) compiles it, and "
-            f"backend='numpy' says that this is meant",
+            f"backend='numpy' says that this is intended",
             RuntimeWarning,
             stacklevel=4,  # where the optimizer is made
         )
@@ -107,7 +107,7 @@ def _choose() -> str:
     if not COMPILED:
         warnings.warn(
             "fastopt was installed without its compiled kernels and runs on NumPy, many times slower; "
-            "FASTOPT_BACKEND=numpy says that this is meant",
+            "FASTOPT_BACKEND=numpy says that this is intended",
             RuntimeWarning,
             stacklevel=4,  # where fastopt is imported
         )

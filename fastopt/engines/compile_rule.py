@@ -41,7 +41,7 @@ def compile(rule: R) -> R:
     _check_rule(rule)
     if not COMPILED:
         raise RuntimeError(
-            "compile: fastopt was installed without its compiled part; install it again where a C compiler is"
+            "compile: fastopt was installed without its compiled part; install it again where there is a C compiler"
         )
     kernels: dict[str, Any] = {name: get_backend(name).kernels for name in backends() if name != "numpy"}
     if all(loops_of(module, rule.formula) for module in kernels.values()):

@@ -31,7 +31,7 @@ def warn_if_stale(engine: str) -> None:
         newest, time_of_newest = flags, os.stat(flags).st_mtime
     if time_of_newest > built:
         warnings.warn(
-            f"{newest} has changed since fastopt was compiled, and does not act yet; run `pip install -e .` again",
+            f"{newest} has changed since fastopt was compiled, with no effect yet; run `pip install -e .` again",
             RuntimeWarning,
             stacklevel=4,  # where fastopt is imported
         )

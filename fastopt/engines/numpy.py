@@ -60,11 +60,11 @@ class Engine:
     Attributes
     ----------
     norm : float
-        That of the gradients in the last step; -1 before one was measured.
+        The norm of the gradients in the last step; -1 before one was measured.
     updates : int
-        How many there were.
+        How many updates there were.
     calls : int
-        Of `step` since the last update.
+        How many calls of `step` there were since the last update.
     skipped_steps : int
     """
 
@@ -230,7 +230,7 @@ class Engine:
             for parameter in active:
                 total += sum_of_squares(gradients[parameter.index])
             self.norm = sqrt(total) * scale
-            # Infinity only measures; a norm that is NaN does not stay below anything.
+            # With infinity the norm is only measured. A NaN is below no bound, so the factor becomes NaN too.
             if stages.clip_grad_norm != inf and not self.norm + 1e-6 <= stages.clip_grad_norm:
                 factor = stages.clip_grad_norm / (self.norm + 1e-6)
         for parameter, ((s, l2, keep), of_formula) in zip(active, numbers, strict=True):

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterable, Sequence
 from importlib.util import find_spec
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import Any, cast, Protocol, TYPE_CHECKING
 
 import numpy as np
 
@@ -22,7 +22,7 @@ else:  # a pure NumPy install
     CAN_FLUSH, Flushed = False, None
 
 BUSY = (
-    "this optimizer is in the middle of a step or a change, in another thread or further up this call, or within "
+    "this optimizer is in the middle of a step or a change, in another thread or further up the call stack, or within "
     "`with opt.swap_ema()`, while its averages are swapped in; let that end first"
 )
 
@@ -83,7 +83,7 @@ def check_numbers(
 def _checked(call: KernelCall, dtype: np.dtype[Any], step: Any, carried: list[Any]) -> list[Any]:
     """The numbers that a formula returned; raises TypeError where these or the step are not what they have to be."""
     name = call.formula.__name__
-    array: Array | None = step if isinstance(step, np.ndarray) else None
+    array = cast("Array", step) if isinstance(step, np.ndarray) else None
     if not (step is None or (array is not None and array.shape == (2,) and array.dtype == dtype)):
         found = repr(step) if array is None else f"{array.dtype} of shape {array.shape}"
         raise TypeError(f"formula {name}: the step that it returns is an array like d, or None; found {found}")

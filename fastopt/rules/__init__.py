@@ -16,8 +16,8 @@ from fastopt.rules.sgd import SGD
 
 __all__ = ["LAMB", "LARS", "SGD", "VARIANTS", "Adadelta", "Adagrad", "Adam", "AdamW", "Adan", "Lion", "RMSprop"]
 
-# The rules by the names that they are known by, with the options that make them so. Every formula is among them, for
-# the translator makes the loops of those in this table.
+# The rules under the names that they are known by, with the options that give each. Every formula has to be among them,
+# because the translator makes loops only for those in this table.
 VARIANTS: dict[str, tuple[type[Optimizer], dict[str, Any]]] = {
     "SGD": (SGD, {}),
     "Momentum": (SGD, {"momentum": 0.9}),

@@ -103,7 +103,7 @@ cdef class Group:
             finite = finite and fabs(numbers[i]) <= self.largest
         if not finite:
             dtype = np.dtype(np.float64 if self.largest == DBL_MAX else np.float32)
-            # This raises, but where NumPy rounds a number to a finite one, or has no use for it.
+            # This raises, unless NumPy rounds the number to a finite one, or has no use for it.
             carried = [tensor.carried[i] for i in range(self.carried_count)]
             check_numbers(self.index, self.call, t, self.lr, scale, carried, dtype)
         if loop.used & ~self.present:

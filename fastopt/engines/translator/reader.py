@@ -1,8 +1,8 @@
 """Reads a formula as text, and says which loops and numbers it comes to.
 
 Each ``if`` makes a branch of a tree of choices, and so does each ``x if c else y`` that chooses between arrays; those
-of numbers alone do not. At each end of the tree stands a loop over the elements, in which a line of the formula is a
-line. Each largest expression of numbers alone is taken out of the loop, and becomes one of its numbers.
+of numbers alone do not. Each end of the tree is a loop over the elements, with one line for each line of the
+formula. Each largest expression of numbers alone is taken out of the loop, and becomes one of its numbers.
 
 A sum over an array ends a pass: what stands before it is done and summed in a first loop, what follows in a second, and
 what the second needs of the first is computed again.
@@ -107,7 +107,7 @@ class Run(Expressions):
         names = self.text.signature.carried
         if len(self.carried) != len(names):
             found = f"{len(self.carried)} of {len(names)}: {', '.join(names)}"
-            self.refuse(function, f"a formula returns its carried numbers behind the step, all in order; found {found}")
+            self.refuse(function, f"a formula returns its carried numbers after the step, all in order; found {found}")
         if self.returned is not None:
             kept = ast.BinOp(name_node("keep"), ast.Mult(), name_node("p[i]"))
             self.lines.append(Line("p[i]", ast.BinOp(kept, ast.Sub(), self.returned.node), "p"))
@@ -154,7 +154,7 @@ class Run(Expressions):
         for index, line in enumerate(first):
             for array in sorted(filter(None, map(array_of, line.names))) if line in again else ():
                 if written.get(array, -1) > index:
-                    self.refuse(function, f"{line.target}: it is needed behind a sum, but {array} changes in between")
+                    self.refuse(function, f"{line.target}: it is needed after a sum, but {array} changes in between")
         with_terms = list(first)
         for index, one in reversed(list(enumerate(self.sums))):
             add = self.terms if written else self.lanes
