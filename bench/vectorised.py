@@ -51,7 +51,9 @@ def faults(source, compiler):
     }
     with tempfile.TemporaryDirectory() as folder:
         copy = Path(folder) / "source"
-        shutil.copytree(source, copy, ignore=shutil.ignore_patterns(".git", "*.so", "*.c", "*.cpp", "build", ".venv"))
+        shutil.copytree(
+            source, copy, ignore=shutil.ignore_patterns(".git", ".nox", "*.so", "*.c", "*.cpp", "build", ".venv")
+        )
         command = [sys.executable, "setup.py", "build_ext", "--build-lib", "built"]
         built = subprocess.run(command, cwd=copy, env=environment, capture_output=True, text=True)
         if built.returncode:
