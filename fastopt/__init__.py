@@ -43,4 +43,4 @@ __all__ = [
 
 def __dir__() -> list[str]:
     """The public names: what is imported beside them is the package's own affair."""
-    return [*__all__, "__version__", "formula"]
+    return [*__all__, "__version__", "formula", "options"]

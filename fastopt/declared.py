@@ -23,7 +23,6 @@ class Option(NamedTuple):
     name: str
     default: Any
     check: Check
-    annotation: Any = inspect.Parameter.empty
     keyword_only: bool = True
 
 
@@ -91,7 +90,7 @@ def _own_options(cls: type) -> dict[str, Option]:
             check = check_of(annotation)
         except TypeError as error:
             raise TypeError(f"{cls.__name__}.{name}: {error}") from None
-        options[name] = Option(name, vars(cls)[name], check, annotation, keyword_only)
+        options[name] = Option(name, vars(cls)[name], check, keyword_only)
     return options
 
 

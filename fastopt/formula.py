@@ -25,7 +25,7 @@ from typing import Any, TypeAlias, TypeVar, overload
 import numpy as np
 from numpy.typing import NDArray
 
-from fastopt.numbers import Number, Unchecked, number_of
+from fastopt.number import Number, Unchecked, number_of
 
 # Sums add every LANES-th element of a chunk into one lane, fold the lanes in halves, and add up the chunks in order.
 LANES, CHUNK = 32, 16384

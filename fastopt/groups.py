@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping, MutableMapping
 from typing import Any
 
 from fastopt.arrays.parameter import Parameter
-from fastopt.engines.shared import acquire
+from fastopt.engines.shared import not_busy
 from fastopt.options import did_you_mean
 from fastopt.rule import KernelCall, Rule
 from fastopt.stages import STAGE_NAMES
@@ -27,12 +27,11 @@ class ParamGroup(MutableMapping[str, Any]):
         self._busy = busy
         self._engine: Any = None
 
-    def attach(self, engine: Any) -> None:
+    def _attach(self, engine: Any) -> None:
         """From now on, changes of options go to this engine."""
         self._engine = engine
 
-    @property
-    def kernel_call(self) -> KernelCall:
+    def _kernel_call(self) -> KernelCall:
         """What its options come to."""
         return self._rule.kernel_call(self._options)
 
@@ -54,20 +53,20 @@ class ParamGroup(MutableMapping[str, Any]):
         for key in changes:
             if key in self._members:
                 raise ValueError(f"{key}: the parameters of a group cannot be replaced; use add_param_group")
-        with acquire(self._busy):
-            self.assign(self.changed(known(changes, self._options, self._rule)))
+        with not_busy(self._busy):
+            self._assign(self._changed(known(changes, self._options, self._rule)))
 
-    def changed(self, changes: Mapping[str, Any]) -> dict[str, Any]:
+    def _changed(self, changes: Mapping[str, Any]) -> dict[str, Any]:
         """The group's options with these changes, checked; nothing is set."""
         new = self._rule.checked({**self._options, **changes})
         if self._rule.state_of(new) != self._rule.state_of(self._options):
             raise ValueError(
-                f"{', '.join(changes)}: this would need other state arrays than the parameters have; "
-                f"make a new optimizer, or add a group"
+                f"{', '.join(changes)}: this would need other state arrays than the parameters have, or other initial "
+                f"values; make a new optimizer, or add a group"
             )
         return new
 
-    def assign(self, options: dict[str, Any]) -> None:
+    def _assign(self, options: dict[str, Any]) -> None:
         """Take over options that have been checked. The busy lock must be held."""
         self._engine.set_kernel_call(self._index, self._rule.kernel_call(options))
         self._options = options

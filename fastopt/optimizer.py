@@ -15,7 +15,7 @@ from fastopt.arrays.layout import Array
 from fastopt.arrays.parameter import Parameter
 from fastopt.attributes import OptionOfGroups, OptionOfStages
 from fastopt.engines.choice import backend_for
-from fastopt.engines.shared import BOUND, acquire
+from fastopt.engines.shared import BOUND, not_busy
 from fastopt.groups import ParamGroup, State, known
 from fastopt.options import did_you_mean
 from fastopt.rule import Rule
@@ -95,7 +95,7 @@ class Optimizer(StateDicts, StageOptions, Rule):
             kind = OptionOfStages if name in STAGE_NAMES else OptionOfGroups
             setattr(cls, name, kind(name, option.default))
         if "__init__" not in own:
-            cls.__signature__ = cls.signature()
+            cls.__signature__ = cls.constructor_signature()
         else:
             _, *others = signature(vars(cls)["__init__"]).parameters.values()
             cls.__signature__ = Signature(others)
@@ -117,12 +117,12 @@ class Optimizer(StateDicts, StageOptions, Rule):
             self._defaults = self.checked(given)
             self._extend(group_dicts(params))
 
-    def __setattr__(self, name: str, value: Any) -> None:
-        # A user's rule may have attributes of its own, but a name so close to an option's must be a slip.
-        public = not name.startswith("_") and not hasattr(type(self), name)
-        if public and get_close_matches(name, self._options, cutoff=0.8):
-            raise AttributeError(f"{name}: there is no such option{did_you_mean(name, self._options)}")
-        super().__setattr__(name, value)
+        def __setattr__(self, name, value):
+            # A user's rule may have attributes of its own, but a name so close to an option's must be a slip.
+            public = not name.startswith("_") and not hasattr(type(self), name)
+            if public and get_close_matches(name, self._options, cutoff=0.8):
+                raise AttributeError(f"{name}: there is no such option{did_you_mean(name, self._options)}")
+            super().__setattr__(name, value)
 
     # Steps
 
@@ -176,7 +176,10 @@ class Optimizer(StateDicts, StageOptions, Rule):
 
     @property
     def grad_norm(self) -> float | None:
-        """The norm that the last update measured, before clipping; None without `clip_grad_norm`."""
+        """The norm that the last update measured, before clipping.
+
+        None without `clip_grad_norm`, before the first update and after `load_state_dict`.
+        """
         norm = self._engine.norm
         return None if norm == -1 else norm
 
@@ -231,7 +234,7 @@ class Optimizer(StateDicts, StageOptions, Rule):
 
     @property
     def state(self) -> tuple[State, ...]:
-        """For each parameter its ``"step"`` count and its state arrays, by the names that PyTorch uses."""
+        """For each parameter its counts, the numbers that it carries and its state arrays, by PyTorch's names."""
         return self._state
 
     if not TYPE_CHECKING:  # to them it is one of the constructor's arguments
@@ -257,7 +260,7 @@ class Optimizer(StateDicts, StageOptions, Rule):
         RuntimeError
             The optimizer is in the middle of a step.
         """
-        with acquire(self._busy):
+        with not_busy(self._busy):
             self._extend([group_dict(group)])
 
     def __repr__(self) -> str:
@@ -303,34 +306,34 @@ class Optimizer(StateDicts, StageOptions, Rule):
             self._busy,
             self._backend.kernels,
             parameters,
-            AddressMap(block for parameter in parameters for block in parameter.blocks),
+            AddressMap(block for parameter in parameters for block in parameter.blocks()),
             counts,
-            [group.kernel_call for group in groups],
+            [group._kernel_call() for group in groups],
             self._stages,
         )
 
+        counted = {} if self._engine is None else self._counted()
         if self._engine is not None:
             self._engine.retire()
-            for name, value in self._counted().items():
-                setattr(engine, name, value)
         for parameter in parameters:
             parameter.counts = counts
         self._parameters, self._groups, self._counts = parameters, groups, counts
         self._state = tuple(map(State, parameters))
         self._engine = engine
+        self._set_counted(counted)
         for group in groups:
-            group.attach(engine)
+            group._attach(engine)
 
     def _set_option(self, name: str, value: Any) -> None:
         """Set an option of the rule in all groups, or in none if one of them cannot have it."""
-        with acquire(self._busy):
-            new = [group.changed({name: value}) for group in self._groups]
+        with not_busy(self._busy):
+            new = [group._changed({name: value}) for group in self._groups]
             for group, options in zip(self._groups, new, strict=True):
-                group.assign(options)
+                group._assign(options)
 
     def _set_stage(self, name: str, value: Any) -> None:
         """Set an option of the stages."""
-        with acquire(self._busy):
+        with not_busy(self._busy):
             stages = self._stages.changed(**{name: value})
             if stages.arrays.keys() != self._stages.arrays.keys():
                 raise ValueError(
@@ -344,7 +347,7 @@ class Optimizer(StateDicts, StageOptions, Rule):
         self._stages = stages
 
 
-Optimizer.__signature__ = Optimizer.signature()
+Optimizer.__signature__ = Optimizer.constructor_signature()
 
 # What an option cannot be called.
 RESERVED = {"params", "param_names", "backend", "self", "t", *dir(Optimizer)} - set(Optimizer._options)

@@ -38,7 +38,8 @@ def _is_real(value: Any) -> bool:
     """Whether this is a real number, or any library's array without axes whose dtype says that it holds one."""
     if isinstance(value, Real):
         return not isinstance(value, bool | np.timedelta64)
-    return getattr(value, "shape", None) == () and bool(re.fullmatch(r"(\w+\.)?(u?int|b?float)\w+", str(value.dtype)))
+    dtype = str(getattr(value, "dtype", ""))
+    return getattr(value, "shape", None) == () and bool(re.fullmatch(r"(\w+\.)?(u?int|b?float)\w+", dtype))
 
 
 def number(

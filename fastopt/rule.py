@@ -3,13 +3,13 @@
 import inspect
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
-from typing import Any, ClassVar, NamedTuple
+from typing import Any, ClassVar, NamedTuple, cast
 
 from fastopt import options
 from fastopt.declared import Declared, Option, check_defaults
 from fastopt.docstrings import completed
-from fastopt.numbers import Number, Unchecked
-from fastopt.signature import signature, used_state
+from fastopt.number import Number, Unchecked
+from fastopt.signature import check_assignments, signature, used_state
 from fastopt.stages import EMA, GRAD_SUM, STAGE_NAMES
 
 # The options that the frame around every formula knows: however a rule annotates them, this is how they are checked.
@@ -19,7 +19,7 @@ _OF_THE_FRAME = {
     "maximize": options.flag,
     "decoupled_weight_decay": options.flag,
 }
-_WEIGHT_DECAY = Option("weight_decay", 0.0, options.number, float)
+_WEIGHT_DECAY = Option("weight_decay", 0.0, options.number)
 
 
 class KernelCall(NamedTuple):
@@ -76,8 +76,16 @@ class Rule(Declared):
             formula = formula.__func__ if isinstance(formula, staticmethod) else formula
             if not inspect.isfunction(formula):
                 raise TypeError(f"{cls.__name__}.formula: expected a function, found {formula!r}")
-            signature(formula)  # raises where it is none of a formula
             cls.formula = staticmethod(formula)
+            check_assignments(formula)
+            for name in signature(formula).arrays:
+                if name in (*cls._options, *_OF_THE_FRAME, "t"):
+                    raise TypeError(
+                        f"{cls.__name__}: its formula has {name} among the arrays; numbers stand after the *"
+                    )
+        for name in ("initial", "inputs", "check"):
+            if inspect.isfunction(vars(cls).get(name)):
+                setattr(cls, name, staticmethod(vars(cls)[name]))
         if hasattr(cls, "formula"):
             if "lr" not in cls._options:
                 raise TypeError(f"{cls.__name__}: a rule declares its learning rate, as in lr: float = 1e-3")
@@ -85,13 +93,7 @@ class Rule(Declared):
         for name, check in _OF_THE_FRAME.items():
             if name in cls._options:
                 cls._options[name] = cls._options[name]._replace(check=check)
-        # In the order of the signature: by position, by name, those of the frame, the stages.
-        places = ("maximize", "decoupled_weight_decay", *STAGE_NAMES)
-        cls._options = dict(
-            sorted(
-                cls._options.items(), key=lambda item: (item[1].keyword_only, item[0] in places, item[0] in STAGE_NAMES)
-            )
-        )
+        cls._options = _in_order(cls._options)
         check_defaults(cls)
         if cls.__doc__:
             cls.__doc__ = completed(cls.__doc__)
@@ -146,11 +148,6 @@ class Rule(Declared):
         return o
 
     @classmethod
-    def own_options(cls) -> list[str]:
-        """The names of the options that groups may differ in: all but the stages."""
-        return [name for name in cls._options if name not in STAGE_NAMES]
-
-    @classmethod
     def kernel_call(cls, o: Mapping[str, Any]) -> KernelCall:
         """What checked options come to."""
         names = signature(cls.formula)
@@ -161,6 +158,8 @@ class Rule(Declared):
         given = {**o, "lr": 0.0, "t": 1, "weight_decay": decay if decoupled else 0.0, **cls.inputs(o)}
         for name in (*names.numbers, *names.flags):
             if not isinstance(given.get(name), int | float):
+                if hasattr(cls, name) and name not in given:
+                    raise TypeError(f"{cls.__name__}: {name} is no option without annotation: {name}: float = ...")
                 found = f"which is {given[name]!r}" if name in given else "which is no option"
                 raise TypeError(f"{cls.__name__}: its formula takes {name}, {found}; let `inputs` give a number for it")
         inputs: dict[str, float | bool] = {name: float(given[name]) for name in names.numbers}
@@ -187,14 +186,18 @@ class Rule(Declared):
         for name, count in Counter(public).items():
             if count > 1 or name in ("step", "accumulated", EMA, GRAD_SUM):
                 raise TypeError(f"{cls.__name__}: its state cannot be called {name!r}, for that is the name of another")
-        for what, given, expected in (
+        said: tuple[tuple[str, Any, Iterable[str]], ...] = (
             ("states", cls.states, (*names.state, *names.carried)),
             ("initial", cls.initial(o), public),
             ("inputs", cls.inputs(o), (*names.numbers, *names.flags)),
-        ):
+        )
+        for what, given, expected in said:
+            if not isinstance(cast("object", given), Mapping):
+                raise TypeError(f"{cls.__name__}.{what}: expected a dict, found {given!r}")
             for name in given:
                 if name not in expected:
-                    raise TypeError(f"{cls.__name__}: {what} names {name!r}, which its formula does not have")
+                    known = ", ".join(expected) or "nothing"
+                    raise TypeError(f"{cls.__name__}: {what} names {name!r}, which it does not have; it has {known}")
 
     @classmethod
     def state_of(cls, o: Mapping[str, Any]) -> RuleState:
@@ -206,7 +209,7 @@ class Rule(Declared):
         )
 
     @classmethod
-    def signature(cls) -> inspect.Signature:
+    def constructor_signature(cls) -> inspect.Signature:
         """That of the constructor."""
         by_place, by_name = inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY
         given = [
@@ -215,3 +218,13 @@ class Rule(Declared):
         ]
         backend = inspect.Parameter("backend", by_name, default=None)
         return inspect.Signature([inspect.Parameter("params", by_place), *given, backend])
+
+
+def _in_order(options: Mapping[str, Option]) -> dict[str, Option]:
+    """Options in the order of the signature: by position, by name, those of the frame, the stages."""
+
+    def place(option: Option) -> tuple[bool, bool, bool]:
+        of_stages = option.name in STAGE_NAMES
+        return option.keyword_only, of_stages or option.name in ("maximize", "decoupled_weight_decay"), of_stages
+
+    return {option.name: option for option in sorted(options.values(), key=place)}

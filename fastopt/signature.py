@@ -1,14 +1,16 @@
 """What a formula takes: its arrays, numbers and flags, and the state that it uses."""
 
+import dis
 import inspect
 from collections.abc import Callable, Iterable, Mapping
 from functools import lru_cache
-from typing import Any, NamedTuple, TypeAlias
+from typing import Any, NamedTuple, TypeAlias, cast
 
 import numpy as np
+from numpy.typing import NDArray
 
 from fastopt.formula import Carried
-from fastopt.numbers import Unchecked
+from fastopt.number import Unchecked
 
 Formula: TypeAlias = Callable[..., Any]
 
@@ -52,6 +54,8 @@ def signature(formula: Formula) -> Signature:
             raise TypeError(
                 f"formula {formula.__name__}: {name}: its parameters have no defaults, and no star but the bare one"
             )
+        if parameter.kind is not parameter.KEYWORD_ONLY and annotation in (bool, float, Carried):
+            raise TypeError(f"formula {formula.__name__}: {name}: numbers and flags stand after the *")
         if parameter.kind is not parameter.KEYWORD_ONLY:
             arrays.append(name)
         elif annotation is bool:
@@ -78,6 +82,23 @@ def _known(annotation: Any, formula: Formula) -> Any:
         return eval(annotation, formula.__globals__)
     except Exception:  # whatever is wrong with it, it is none of those that mean something
         return annotation
+
+
+def check_assignments(formula: Formula) -> None:
+    """Raise TypeError if a formula gives one of its parameters another meaning: ``m = ...`` would update nothing."""
+    code = formula.__code__
+    parameters = code.co_varnames[: code.co_argcount + code.co_kwonlyargcount]
+    for instruction in dis.get_instructions(code):
+        if not instruction.opname.startswith("STORE_FAST"):
+            continue
+        # Newer Pythons may store two at a time.
+        stored = cast("str | tuple[str, ...]", instruction.argval)
+        for name in (stored,) if isinstance(stored, str) else stored:
+            if name in parameters:
+                raise TypeError(
+                    f"formula {formula.__name__}: {name} = ...: a parameter keeps its meaning; an array is updated by "
+                    f"{name}[:] = ..., and other values have other names"
+                )
 
 
 class _Probe(np.ndarray[Any, Any]):
@@ -145,6 +166,12 @@ def _next_script(trail: list[bool]) -> list[bool] | None:
     return [*trail[:-1], False] if trail else None
 
 
+def carried_on(made: NDArray[Any] | tuple[Any, ...] | None) -> tuple[Any, list[Any]]:
+    """What a formula returned: its step or None, and the numbers that it carries on to the next update."""
+    step, *carried = made if isinstance(made, tuple) and made else (made,)
+    return step, carried
+
+
 _MAX_RUNS = 1000
 
 
@@ -158,6 +185,7 @@ def used_state(formula: Formula, flags: tuple[str, ...]) -> tuple[str, ...]:
     names = signature(formula)
     used: set[str] = set()
     errors: list[Exception] = []
+    given = {name: name in flags for name in names.flags}
     script: list[bool] | None = []
     fine = False
     for _ in range(_MAX_RUNS):
@@ -167,8 +195,8 @@ def used_state(formula: Formula, flags: tuple[str, ...]) -> tuple[str, ...]:
         numbers = {name: kind(1) for name in (*names.numbers, *names.carried)}
         try:
             with np.errstate(all="ignore"):
-                made: Any = formula(np.ones(2), *probes.values(), **numbers, **{name: name in flags for name in names.flags})
-            step: Any = made[0] if type(made) is tuple and made else made
+                made: Any = formula(np.ones(2), *probes.values(), **numbers, **given)
+            step: object = carried_on(made)[0]
             fine = fine or (step is None) == ("p" in probes and probes["p"].written)
             _seen(step)
         except Exception as error:  # the formula's own code
@@ -177,10 +205,12 @@ def used_state(formula: Formula, flags: tuple[str, ...]) -> tuple[str, ...]:
         script = _next_script(trail)
         if script is None:
             break
+    what = f"formula {formula.__name__}"
     if not fine and errors:
+        if isinstance(errors[0], TypeError):
+            hint = "it computes with + - * /, comparisons and the words of fastopt.formula"
+            raise TypeError(f"{what}: {errors[0]}; {hint}") from errors[0]
         raise errors[0]
     if not fine:
-        raise TypeError(
-            f"formula {formula.__name__}: a formula returns a step, or else assigns p[:]; this one does neither, or both"
-        )
+        raise TypeError(f"{what}: a formula returns a step, or else assigns p[:]; this one does neither, or both")
     return tuple(name for name in names.state if name in used)

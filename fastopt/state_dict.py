@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
 from fastopt.arrays.forms import group_dict
 from fastopt.arrays.parameter import Parameter
-from fastopt.engines.shared import acquire, check_stages
+from fastopt.engines.shared import check_stages, not_busy
 from fastopt.groups import ParamGroup, State
 from fastopt.options import did_you_mean
 from fastopt.rule import Rule
@@ -67,7 +67,7 @@ class StateDicts:
             The optimizer is in the middle of a step.
         """
         # By a call: in newer Pythons an interrupt can slip out between a comprehension and the `with` around it.
-        with acquire(self._busy):
+        with not_busy(self._busy):
             return self._snapshot()
 
     def _snapshot(self) -> dict[str, Any]:
@@ -98,10 +98,10 @@ class StateDicts:
         -----
         In each of these cases nothing has changed.
         """
-        with acquire(self._busy):
+        with not_busy(self._busy):
             loaded = _checked(state_dict, cast(type[Rule], type(self)), self._groups, self._parameters, self._stages)
             for group, options in zip(self._groups, loaded.options, strict=True):
-                group.assign(options)
+                group._assign(options)
             self._set_stages(loaded.stages)
             self._set_counted({"norm": -1.0, **loaded.counts})
             self._set_state(loaded.state)
@@ -109,7 +109,7 @@ class StateDicts:
     def __getstate__(self) -> dict[str, Any]:
         built = {"_parameters", "_groups", "_state", "_counts", "_engine", "_backend", "_busy"}
         kept = {name: value for name, value in self.__dict__.items() if name not in built}
-        with acquire(self._busy):
+        with not_busy(self._busy):
             return {"kept": kept, **self._contents()}
 
     def _contents(self) -> dict[str, Any]:

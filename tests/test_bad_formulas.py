@@ -152,9 +152,9 @@ def test_formulas_that_ask_an_array():
     [
         ({"states": {"m": "ema"}}, "its state cannot be called 'ema', for that is the name of another"),
         ({"states": {"m": "step"}}, "its state cannot be called 'step'"),
-        ({"states": {"v": "x"}}, "states names 'v', which its formula does not have"),
-        ({"initial": staticmethod(lambda o: {"v": 1.0})}, "initial names 'v', which its formula does not have"),
-        ({"inputs": staticmethod(lambda o: {"mu": 1.0})}, "inputs names 'mu', which its formula does not have"),
+        ({"states": {"v": "x"}}, "states names 'v', which it does not have; it has"),
+        ({"initial": staticmethod(lambda o: {"v": 1.0})}, "initial names 'v', which it does not have; it has"),
+        ({"inputs": staticmethod(lambda o: {"mu": 1.0})}, "inputs names 'mu', which it does not have; it has"),
     ],
 )
 def test_rules_that_do_not_fit_their_formula(said, message):

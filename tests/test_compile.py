@@ -255,7 +255,7 @@ def test_leftovers_are_removed(fresh, tmp_path, monkeypatch):
 def test_no_compiler(fresh, tmp_path, monkeypatch):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     monkeypatch.setenv("CC", str(tmp_path / "no-such-compiler"))
-    with pytest.raises(RuntimeError, match="is there a C compiler, and Python's headers") as raised:
+    with pytest.raises(RuntimeError, match="Is there a C compiler, with Python's headers") as raised:
         fastopt.compile(fresh)
     assert "no-such-compiler" in str(raised.value)
 

@@ -27,7 +27,7 @@ FORMULAS = list(dict.fromkeys(rule.formula for rule in RULES))
 
 def call_of(rule, options):
     """The kernel call that options come to."""
-    return rule([np.ones(1)], **options, backend="numpy").param_groups[0].kernel_call
+    return rule([np.ones(1)], **options, backend="numpy").param_groups[0]._kernel_call()
 
 
 def options_of(rule):
@@ -60,7 +60,7 @@ def test_every_formula_is_compiled(compiled):
     for one in FORMULAS:
         _, arrays, inputs, loops = made[key_of(one)]
         names = signature(one)
-        assert (arrays, inputs) == (names.state, (*names.numbers, *names.flags))
+        assert (arrays, inputs) == (names.state, names.inputs)
         assert len(loops) == len(translate(one).loops)
 
 

@@ -7,7 +7,7 @@ import pytest
 from helpers import assert_same_bits
 
 from fastopt import formula
-from fastopt.numbers import NotFinite, Number, Unchecked
+from fastopt.number import NotFinite, Number, Unchecked
 from fastopt.signature import signature, used_state
 
 INF, NAN = math.inf, math.nan

@@ -16,10 +16,10 @@ from fastopt.stages import Stages
 @pytest.mark.parametrize("name", ["Adam", "LAMB"])
 def test_off_is_exact(name, backend):
     """No stage, all of them off by name, and those that are on but change nothing."""
-    acquire = {"clip_grad_norm": np.inf, "clip_grad_value": np.inf, "nonfinite": "raise", "loss_scale": 1.0}
+    not_busy = {"clip_grad_norm": np.inf, "clip_grad_value": np.inf, "nonfinite": "raise", "loss_scale": 1.0}
     rule, options = VARIANTS[name]
     results = []
-    for stages in ({}, Stages().as_dict(), acquire):
+    for stages in ({}, Stages().as_dict(), not_busy):
         rng = np.random.default_rng(3)
         p = rng.normal(size=1000).astype(np.float32)
         opt = rule(p, **options, **stages, backend=backend)

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from fastopt.engines.translator.parts import Loop, Refused
 from fastopt.engines.translator.reader import LIMITS, translate
 from fastopt.formula import LANES
-from fastopt.numbers import Number, Unchecked
+from fastopt.number import Number, Unchecked
 from fastopt.signature import signature
 
 FRAME = {"s": -0.5, "l2": 0.25, "keep": 0.875}

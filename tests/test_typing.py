@@ -58,6 +58,6 @@ def test_completion(rule):
     jedi = pytest.importorskip("jedi")
     code = f"import fastopt\nfastopt.{rule}("
     offered = {one.name.rstrip("=") for one in jedi.Script(code).complete() if one.name.endswith("=")}
-    expected = set(getattr(fastopt, rule).signature().parameters)
+    expected = set(getattr(fastopt, rule).constructor_signature().parameters)
     assert {"lr", "weight_decay", *STAGE_NAMES} <= expected
     assert {name for name in offered if not name.startswith("__")} - {"_"} == expected

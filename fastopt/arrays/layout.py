@@ -37,7 +37,7 @@ def check_aligned(label: str, array: Array) -> None:
 
 
 def dtype_name(dtype: np.dtype[Any]) -> str:
-    return f"{dtype.name}" if dtype.isnative else f"byte-swapped {dtype.name}"
+    return dtype.name if dtype.isnative else f"byte-swapped {dtype.name}"
 
 
 def flat(array: Array) -> Array:

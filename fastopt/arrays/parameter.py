@@ -81,7 +81,6 @@ class Parameter:
         """The names of the counts in the state."""
         return ("step", "accumulated") if GRAD_SUM in self.state_flats else ("step",)
 
-    @property
     def blocks(self) -> Iterator[tuple[str, Array]]:
         """All its flat arrays, with labels."""
         yield self.label, self.flat

@@ -1,1 +1,1 @@
-"""The command line, the demo, and the timing that both use."""
+"""The command line, the demo with its network, and the timing that bench/ uses too."""

@@ -33,7 +33,7 @@ def cli() -> None:
 def info() -> None:
     """Show the version, the backends and the processor's features."""
     table = Table(show_header=False, box=None)
-    chosen = " ".join(f"[bold]{name} (default)[/]" if name == choice.default else name for name in fastopt.backends())
+    chosen = " ".join(f"[bold]{name} (default)[/]" if name == choice.DEFAULT else name for name in fastopt.backends())
     table.add_row("fastopt", fastopt.__version__)
     table.add_row("Python, NumPy", f"{platform.python_version()}, {np.__version__}")
     table.add_row("system", f"{platform.system()} {platform.machine()}")
@@ -98,7 +98,7 @@ def demo(epochs: int, output: str) -> None:
     from fastopt.cli import demo as training
 
     training.check_picture(output)
-    used = choice.default
+    used = choice.DEFAULT
     if used == "numpy":
         console.print("The backend is numpy: the reference is compared with itself.")
     table = Table(title=f"Handwritten digits, epochs: {epochs}", caption="µs: the median time of a step")

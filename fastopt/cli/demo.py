@@ -130,5 +130,5 @@ def draw(comparisons: Sequence[Comparison], path: str) -> None:
     bars.invert_yaxis()
     bars.margins(x=0.12)
     bits = "same bits" if all(comparison.identical for comparison in comparisons) else "OTHER BITS"
-    bars.set(xlabel=f"times faster than the NumPy reference ({choice.default})", title=f"Time of a step, {bits}")
+    bars.set(xlabel=f"times faster than the NumPy reference ({choice.DEFAULT})", title=f"Time of a step, {bits}")
     figure.savefig(path, dpi=110)

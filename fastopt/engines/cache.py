@@ -139,9 +139,7 @@ def _build(loops: str, names: list[str], folder: Path) -> None:
         files = [done / f"{_module(folder.name, backend)}{_SUFFIX}" for backend in names]
         if made.returncode or not all(file.exists() for file in files):
             said = "\n".join((made.stdout + made.stderr).strip().splitlines()[-15:])
-            raise RuntimeError(
-                f"compile: building failed; is there a C compiler, and Python's headers? It said:\n{said}"
-            )
+            raise RuntimeError(f"compile: building failed:\n\n{said}\n\nIs there a C compiler, with Python's headers?")
         (done / _SUMS).write_text(json.dumps({file.name: _sum_of(file) for file in files}), encoding="utf-8")
         try:
             if folder.exists() and not _is_whole(folder):

@@ -64,7 +64,7 @@ def backends() -> list[str]:
 
 def get_backend(name: str | None = None) -> Backend:
     """The backend of a name, or the one chosen at import for None."""
-    name = default if name is None else name
+    name = DEFAULT if name is None else name
     _check("backend", name)
     if name == "numpy":
         return Backend(name, numpy.Engine, None)
@@ -116,4 +116,4 @@ def _choose() -> str:
 
 if _ENGINE is not None and _ENGINE.origin is not None:
     warn_if_stale(_ENGINE.origin)
-default = _choose()
+DEFAULT = _choose()

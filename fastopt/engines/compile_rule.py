@@ -1,11 +1,11 @@
 """Compiling a rule of one's own: its loops join those of the package."""
 
+from dataclasses import replace
 from typing import Any, TypeVar
 
 from fastopt.engines.choice import COMPILED, backends, get_backend
 from fastopt.engines.shared import loops_of
 from fastopt.rule import Rule
-from fastopt.signature import key_of
 
 R = TypeVar("R", bound=type[Rule])
 
@@ -51,9 +51,11 @@ def compile(rule: R) -> R:
     from fastopt.engines.translator.reader import translate
     from fastopt.engines.translator.writer import write
 
-    folder = built(write([translate(rule.formula)]), list(kernels))
+    # Whatever module it is in: a script that is run and imported has two names.
+    key = f"user.{rule.formula.__name__}"
+    folder = built(write([replace(translate(rule.formula), key=key)]), list(kernels))
     for name, module in kernels.items():
-        module.FORMULAS[rule.formula] = load(folder, name).FORMULAS[key_of(rule.formula)]
+        module.FORMULAS[rule.formula] = load(folder, name).FORMULAS[key]
     return rule
 
 

@@ -23,16 +23,16 @@ from fastopt.engines.shared import (
     UNBOUND,
     Busy,
     Flushed,
-    acquire,
-    carried_on,
     check_numbers,
     check_stages,
     learning_rate,
     nonfinite_error,
+    not_busy,
 )
 from fastopt.formula import dot
-from fastopt.numbers import Number
+from fastopt.number import Number
 from fastopt.rule import KernelCall
+from fastopt.signature import carried_on
 from fastopt.stages import EMA, GRAD_SUM, Stages
 
 # The frame's numbers s, l2 and keep, and the formula's.
@@ -117,7 +117,7 @@ class Engine:
 
     def bind(self, grads: Gradients) -> None:
         """Keep the gradients for steps that are given none; see `Optimizer.bind`."""
-        with acquire(self._busy):
+        with not_busy(self._busy):
             self._check_in_use()
             given = ordered(grads, self._parameters)
             self._check_gradients(given, [p for p, g in zip(self._parameters, given, strict=True) if g is not None])
@@ -125,22 +125,22 @@ class Engine:
 
     def step(self, grads: Gradients) -> None:
         """Update the parameters once; see `Optimizer.step`."""
-        with acquire(self._busy):
+        with not_busy(self._busy):
             self._check_in_use()
             given = self._bound if grads is BOUND else ordered(grads, self._parameters)
             if given is None:
                 raise TypeError(UNBOUND)
             stages = self._stages
-            updates = self.calls + 1 >= stages.accumulate  # or is this call for an accumulation only?
+            is_update = self.calls + 1 >= stages.accumulate  # or is this call for an accumulation only?
             active = [
                 parameter
                 for parameter, g in zip(self._parameters, given, strict=True)
-                if g is not None or (updates and self._counts[1, parameter.index] > 0)
+                if g is not None or (is_update and self._counts[1, parameter.index] > 0)
             ]
             # Sums are of gradients that have been divided by the loss scale already.
             scale = 1 / (self.calls + 1 if stages.accumulate > 1 else stages.loss_scale)
             # Learning rates are the caller's code, which may do anything: so they come before the checks.
-            numbers = self._numbers(active, scale) if updates else []
+            numbers = self._numbers(active, scale) if is_update else []
             gradients = self._check_gradients(given, active)
             # Plain views, because a subclass may do anything when it is written to.
             zeroed = [np.asarray(g) for g in given if g is not None] if stages.zero_grads else []
@@ -149,21 +149,21 @@ class Engine:
                 finite = stages.nonfinite == "propagate" or all(np.isfinite(g).all() for g in gradients.values())
                 if finite and stages.accumulate > 1:
                     gradients = self._accumulate(active, gradients)
-                if finite and updates:
+                if finite and is_update:
                     self._update(active, gradients, numbers, scale)
             if not finite and stages.nonfinite == "raise":
                 raise nonfinite_error(self._parameters, given)
             if not finite:
                 self.skipped_steps += 1
             else:
-                self.calls = 0 if updates else self.calls + 1
+                self.calls = 0 if is_update else self.calls + 1
             for g in zeroed:
                 g.fill(0)
 
     @contextmanager
     def swapped(self) -> Generator[None, None, None]:
         """Within ``with``, the averages are in the parameters' place, and the optimizer is held."""
-        with acquire(self._busy):
+        with not_busy(self._busy):
             self._check_in_use()
             self._swap(writeable=True)
             try:

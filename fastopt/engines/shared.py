@@ -3,16 +3,16 @@
 from collections.abc import Callable, Iterable, Sequence
 from importlib.util import find_spec
 from types import TracebackType
-from typing import Any, cast, Protocol, TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, Protocol, cast
 
 import numpy as np
 
 from fastopt.arrays.layout import Array
 from fastopt.arrays.parameter import Parameter
-from fastopt.numbers import NotFinite, Number
+from fastopt.number import NotFinite, Number
 from fastopt.options import number
 from fastopt.rule import KernelCall
-from fastopt.signature import Formula, key_of
+from fastopt.signature import Formula, carried_on, key_of
 from fastopt.stages import Stages
 
 if TYPE_CHECKING or find_spec("fastopt.engines.compiled.cpu"):
@@ -41,7 +41,7 @@ class Busy(Protocol):
     ) -> None: ...
 
 
-def acquire(busy: Busy) -> Busy:
+def not_busy(busy: Busy) -> Busy:
     """A busy lock, to be held by ``with``; raises if it is held already.
 
     Busy locks are written in C, so that no signal's exception can come between taking one and being sure to give it
@@ -83,9 +83,11 @@ def check_numbers(
 def _checked(call: KernelCall, dtype: np.dtype[Any], step: Any, carried: list[Any]) -> list[Any]:
     """The numbers that a formula returned; raises TypeError where these or the step are not what they have to be."""
     name = call.formula.__name__
-    array = cast("Array", step) if isinstance(step, np.ndarray) else None
-    if not (step is None or (array is not None and array.shape == (2,) and array.dtype == dtype)):
-        found = repr(step) if array is None else f"{array.dtype} of shape {array.shape}"
+    if step is None and "p" not in call.arrays:
+        raise TypeError(f"formula {name}: with these numbers it returns no step")
+    is_array, array = isinstance(step, np.ndarray), cast("Array", step)
+    if not (step is None or (is_array and array.shape == (2,) and array.dtype == dtype)):
+        found = f"{array.dtype} of shape {array.shape}" if is_array else repr(array)
         raise TypeError(f"formula {name}: the step that it returns is an array like d, or None; found {found}")
     if len(carried) != len(call.carried) or not all(isinstance(x, int | float) for x in carried):
         expected = ", ".join(call.carried) or "none"
@@ -93,12 +95,6 @@ def _checked(call: KernelCall, dtype: np.dtype[Any], step: Any, carried: list[An
             f"formula {name}: behind the step it returns the numbers that it carries, {expected}; found {carried}"
         )
     return carried
-
-
-def carried_on(made: Array | tuple[Any, ...] | None) -> tuple[Any, list[Any]]:
-    """What a formula returned: its step or None, and the numbers that it carries on to the next update."""
-    step, *carried = made if isinstance(made, tuple) and made else (made,)
-    return step, carried
 
 
 def loops_of(kernels: Any, formula: Formula) -> Any:

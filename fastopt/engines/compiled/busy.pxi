@@ -1,4 +1,4 @@
-# The lock of an optimizer, and the context that puts its averages in the parameters' place.
+# The lock of an optimizer.
 
 
 cdef class BusyLock:

@@ -48,7 +48,7 @@ def set_num_threads(int n):
     threads = n
 
 
-cdef class Engine(Gradients):
+cdef class Engine(GradientChecks):
     cdef BusyLock busy
     cdef bint retired
     cdef Tensor** owners  # those whose own numbers a step has computed
@@ -165,15 +165,15 @@ cdef class Engine(Gradients):
     def step(self, grads):
         cdef Py_ssize_t i, elements = 0, size = 0
         cdef int threads_used
-        cdef bint finite = True, updates  # or is this call for an accumulation only?
+        cdef bint finite = True, is_update  # or is this call for an accumulation only?
         cdef Tensor* tensor
         self.enter()
         try:
             self.hold(grads)
-            updates = self.calls + 1 >= self.accumulate
+            is_update = self.calls + 1 >= self.accumulate
             for i in range(self.count):
-                self.plan.tensors[i].active = self.held[i] is not None or updates and self.accumulated[i] > 0
-            if updates:
+                self.plan.tensors[i].active = self.held[i] is not None or is_update and self.accumulated[i] > 0
+            if is_update:
                 self.scale = 1 / (<double>(self.calls + 1) if self.plan.accumulates else self.loss_scale)
                 self.plan.clip_numbers[0] = self.scale
                 self.compute_numbers()
@@ -188,10 +188,10 @@ cdef class Engine(Gradients):
             # From here on nothing can fail.
             threads_used = self.threads_for(size)
             if elements < RELEASE_ELEMENTS:
-                finite = self.run(updates, threads_used)
+                finite = self.run(is_update, threads_used)
             else:
                 with nogil:
-                    finite = self.run(updates, threads_used)
+                    finite = self.run(is_update, threads_used)
             if not finite and not self.skips:
                 raise nonfinite_error(self.parameters, self.held)
             if self.copied is not None:
@@ -261,7 +261,7 @@ cdef class Engine(Gradients):
         """How many threads pay for work on this many bytes; below 2 there is no work for helpers."""
         return <int>min(<Py_ssize_t>threads, size // THREAD_BYTES)
 
-    cdef bint run(self, bint updates, int threads_used) noexcept nogil:
+    cdef bint run(self, bint is_update, int threads_used) noexcept nogil:
         """All that a step does once it is checked. Whether the gradients were found fit for an update."""
         cdef Py_ssize_t i
         cdef uint64_t before = 0
@@ -270,7 +270,7 @@ cdef class Engine(Gradients):
             before = fastopt_mode()
             fastopt_set_mode(fastopt_flushing(before))
         finite = not self.checks_finite or self.are_finite(threads_used)
-        if finite and updates:
+        if finite and is_update:
             self.update(threads_used)
         elif finite:
             do_pass(&self.plan, ACCUMULATE, threads_used)

@@ -22,7 +22,7 @@ cdef inline bint same_layout(cnp.ndarray a, cnp.ndarray view, int also) noexcept
     )
 
 
-cdef class Gradients:
+cdef class GradientChecks:
     """The gradients of the step that is being made, and the parameters that they belong to."""
     cdef Plan plan
     cdef Py_ssize_t* order  # of the gradients in memory, as it was last

@@ -35,6 +35,8 @@ cdef class Group:
         names = [name for name in call.arrays if name != "p"]
         if len(names) != len(arrays) or [*call.inputs, *call.carried] != list(inputs):
             raise ValueError(f"formula {key}: it takes other arrays or numbers than when it was compiled")
+        if len(names) > MAX_BUFFERS - 2 or any(loop[5] > MAX_NUMBERS or loop[6] > MAX_SUMS for loop in loops):
+            raise ValueError(f"formula {key}: it was compiled for an engine with other limits than {LIMITS}")
         for i, name in enumerate(names):
             self.present |= (<uint64_t>(name is not None)) << <int>i
         self.loops = <Loop*>PyMem_Calloc(len(loops), sizeof(Loop))
@@ -51,8 +53,6 @@ cdef class Group:
             self.loops[i].carried_count = len(carried)
             for j, place in enumerate(carried):
                 self.loops[i].carried[j] = place
-            if len(names) > MAX_BUFFERS - 2 or number_count > MAX_NUMBERS or sum_count > MAX_SUMS:
-                raise ValueError(f"formula {key}: it was compiled for an engine with other limits than {LIMITS}")
         for i, value in enumerate(call.inputs.values()):
             self.inputs[i] = value
         self.first_carried, self.carried_count = len(call.inputs), len(call.carried)

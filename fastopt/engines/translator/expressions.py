@@ -30,6 +30,15 @@ _LARGEST = 3.4028234663852886e38  # that float32 can hold
 Decisions: TypeAlias = Mapping[str, tuple[ast.expr, bool]]  # conditions and their answers, by their text
 
 
+# What Python and NumPy call otherwise.
+_WORDS_FOR = {"max": "larger", "maximum": "larger", "min": "smaller", "minimum": "smaller", "abs": "absolute"} | {
+    "fabs": "absolute",
+    "sum": "total",
+    "vdot": "dot",
+    "pow": "power",
+}
+
+
 class Undecided(Exception):
     """A choice between loops that has not been made yet."""
 
@@ -131,8 +140,12 @@ class Expressions(ast.NodeVisitor):
     def visit_Call(self, node: ast.Call) -> Value:
         word = node.func.id if isinstance(node.func, ast.Name) else None
         if word is None or word not in WORDS or self.text.scope.get(word) is not MEANING[word]:
+            name = ast.unparse(node.func).rpartition(".")[2]
+            if isinstance(node.func, ast.Attribute) and name in WORDS:
+                self.refuse(node, f"{ast.unparse(node)}: a word has its own name: from fastopt.formula import {name}")
+            hint = f", such as {_WORDS_FOR[name]} for {name}" if name in _WORDS_FOR else ""
             reason = "others need not have the same bits on every machine"
-            self.refuse(node, f"{ast.unparse(node)}: the words of a formula are {', '.join(WORDS)}; {reason}")
+            self.refuse(node, f"{ast.unparse(node)}: the words of a formula are {', '.join(WORDS)}{hint}; {reason}")
         if len(node.args) != WORDS[word] or node.keywords or any(isinstance(one, ast.Starred) for one in node.args):
             self.refuse(node, f"{ast.unparse(node)}: {word} takes values by position, and this many: {WORDS[word]}")
         if word in SUMS:
