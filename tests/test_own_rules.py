@@ -13,7 +13,7 @@ from own_rules import Damped, Peaked
 
 import fastopt
 from fastopt.engines.choice import COMPILED
-from fastopt.formula import CHUNK
+from fastopt.formula import CHUNK, Carried
 
 STAGES = {"clip_grad_norm": 1.0, "clip_grad_value": 0.5, "loss_scale": 3.0, "nonfinite": "skip", "ema_decay": 0.9}
 STAGES |= {"zero_grads": True, "accumulate": 2}
@@ -223,3 +223,81 @@ def test_state_that_a_number_decides():
     opt.mu = 0.5
     opt.step([np.ones(2)])
     assert_same_bits(opt.state[0]["m"], np.ones(2))
+
+
+# Slips
+
+
+def loses_its_state(d, m, *, lr):
+    m = 0.9 * m + d
+    return lr * m
+
+
+def without_star(d, m, lr):
+    m[:] = m + d
+    return lr * m
+
+
+def carried_before_the_star(d, m: Carried, *, lr):
+    return lr * m * d
+
+
+def late(d, *, lr, t):
+    if t > 1:
+        return lr * d
+
+
+def calls_numpy(d, *, lr):
+    return np.exp(lr) * d
+
+
+def made(one, **body):
+    return type("Slip", (fastopt.Optimizer,), {"formula": one, "lr": 0.1, "__annotations__": {"lr": float}, **body})
+
+
+@pytest.mark.parametrize(
+    ("one", "message"),
+    [
+        (loses_its_state, r"m = \.\.\.: a parameter keeps its meaning; an array is updated by m\[:\] = \.\.\."),
+        (without_star, r"Slip: its formula has lr among the arrays; numbers stand after the \*"),
+        (carried_before_the_star, r"m: numbers and flags stand after the \*"),
+    ],
+)
+def test_slips_that_the_class_shows(one, message):
+    with pytest.raises(TypeError, match=message):
+        made(one)
+
+
+def test_formulas_that_return_no_step_at_first():
+    p = np.ones(1)
+    opt = made(late)(p, backend="numpy")
+    with pytest.raises(TypeError, match="formula late: with these numbers it returns no step"):
+        opt.step(np.ones(1))
+    assert_same_bits(p, np.ones(1))
+
+
+def test_slips_that_the_first_optimizer_shows():
+    with pytest.raises(TypeError, match=r"calls_numpy: .*; it computes with \+ - \* /, comparisons and the words of"):
+        made(calls_numpy)(np.ones(1), backend="numpy")
+    with pytest.raises(TypeError, match=r"Slip: beta is no option without annotation: beta: float = \.\.\."):
+        made(own_rules.peaked, beta=0.9, eps=1e-8, peak=True)(np.ones(1), backend="numpy")
+    with pytest.raises(TypeError, match=r"Slip\.inputs: expected a dict, found None"):
+        made(late, inputs=lambda o: None)(np.ones(1), backend="numpy")
+
+
+def test_methods_need_no_decorator():
+    """Of a rule's own methods each takes the options alone."""
+
+    class Plain(fastopt.Optimizer):
+        formula = own_rules.peaked
+        lr: float = 0.1
+        eps: float = 1e-8
+        peak: bool = True
+
+        def inputs(o):
+            return {"beta": 0.5}
+
+        def initial(o):
+            return {"m": 2.0}
+
+    assert Plain(np.ones(1), backend="numpy").state[0]["m"] == 2.0
