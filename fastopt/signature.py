@@ -91,9 +91,10 @@ def check_assignments(formula: Formula) -> None:
     for instruction in dis.get_instructions(code):
         if not instruction.opname.startswith("STORE_FAST"):
             continue
-        # Newer Pythons may store two at a time.
+        # Newer Pythons may store two at once, or store one and load another.
         stored = cast("str | tuple[str, ...]", instruction.argval)
-        for name in (stored,) if isinstance(stored, str) else stored:
+        stored = (stored,) if isinstance(stored, str) else stored
+        for name in stored[:1] if instruction.opname.endswith("LOAD_FAST") else stored:
             if name in parameters:
                 raise TypeError(
                     f"formula {formula.__name__}: {name} = ...: a parameter keeps its meaning; an array is updated by "
