@@ -8,6 +8,7 @@ import sys
 
 import numpy as np
 
+import fastopt
 from fastopt.formula import CHUNK
 
 ALL_STAGES = {
@@ -48,6 +49,11 @@ def awkward(rng, shape, dtype):
     spots = rng.random(size=shape) < 0.2
     with np.errstate(over="ignore"):
         return np.where(spots, rng.choice(special, size=shape), values).astype(dtype)
+
+
+def rule_of(formula, **body):
+    """A rule of this formula, whose only option is its learning rate."""
+    return type("Rule", (fastopt.Optimizer,), {"formula": formula, "lr": 0.1, "__annotations__": {"lr": float}, **body})
 
 
 def placed(values, start):

@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from helpers import assert_same_bits
+from helpers import assert_same_bits, rule_of
 
 import fastopt
 from fastopt.engines.choice import get_backend
@@ -107,7 +107,7 @@ def carries_a_word(d, m, *, lr, a: Carried):
 )
 def test_what_formulas_return(one, message):
     """It is looked at before the first write."""
-    rule = type("Wrong", (fastopt.Optimizer,), {"formula": one, "lr": 0.1, "__annotations__": {"lr": float}})
+    rule = rule_of(one)
     p = np.ones(2, np.float32)
     opt = rule(p, backend="numpy")
     with pytest.raises(TypeError, match=message):
@@ -127,7 +127,7 @@ def both(d, p, *, lr):
 
 @pytest.mark.parametrize("one", [neither, both])
 def test_formulas_that_step_twice_or_never(one):
-    rule = type("Wrong", (fastopt.Optimizer,), {"formula": one, "lr": 0.1, "__annotations__": {"lr": float}})
+    rule = rule_of(one)
     with pytest.raises(TypeError, match=r"returns a step, or else assigns p\[:\]; this one does neither, or both"):
         rule(np.ones(2), backend="numpy")
 

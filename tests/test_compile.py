@@ -10,15 +10,13 @@ from pathlib import Path
 import numpy as np
 import own_rules
 import pytest
-from helpers import assert_same_optimizer, awkward, python
+from helpers import ALL_STAGES, assert_same_optimizer, awkward, python, rule_of
 from own_rules import CASES, Damped, Estimated, Peaked
 
 import fastopt
 from fastopt.engines.choice import COMPILED
 from fastopt.formula import CHUNK
 
-STAGES = {"clip_grad_norm": 1.0, "clip_grad_value": 0.5, "loss_scale": 3.0, "nonfinite": "skip", "ema_decay": 0.9}
-STAGES |= {"zero_grads": True, "accumulate": 2}
 SIZES = (1, 7, 33, CHUNK + 5)
 
 needs_compiler = pytest.mark.skipif(not COMPILED, reason="fastopt itself is not compiled here")
@@ -40,7 +38,7 @@ def trained(rule, options, dtype, backend, steps=5):
 
 @needs_compiler
 @pytest.mark.usefixtures("compiled_rules")
-@pytest.mark.parametrize("stages", [{}, STAGES], ids=["bare", "stages"])
+@pytest.mark.parametrize("stages", [{}, ALL_STAGES], ids=["bare", "stages"])
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 @pytest.mark.parametrize("case", CASES)
 def test_same_bits(case, dtype, stages, compiled):
@@ -165,7 +163,7 @@ def fresh():
     def fresh_formula(d, *, lr):
         return lr * d / 3
 
-    return type("Fresh", (fastopt.Optimizer,), {"formula": fresh_formula, "lr": 0.1, "__annotations__": {"lr": float}})
+    return rule_of(fresh_formula)
 
 
 CHANGED = """
@@ -308,6 +306,6 @@ def test_refused_formulas_are_named():
     def cubed(d, *, lr):
         return lr * d**3
 
-    rule = type("Cubed", (fastopt.Optimizer,), {"formula": cubed, "lr": 0.1, "__annotations__": {"lr": float}})
+    rule = rule_of(cubed)
     with pytest.raises(ValueError, match=r"test_compile.py:\d+: d \*\* 3: a formula computes with"):
         fastopt.compile(rule)

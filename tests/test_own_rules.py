@@ -1,4 +1,4 @@
-"""Rules of one's own: declared in a few lines, at once on NumPy, and with the same bits when they are compiled."""
+"""Rules of one's own: declared in a few lines, and at once on NumPy."""
 
 import inspect
 import os
@@ -8,33 +8,12 @@ from typing import Literal
 import numpy as np
 import own_rules
 import pytest
-from helpers import assert_same_bits, awkward
+from helpers import assert_same_bits, rule_of
 from own_rules import Damped, Peaked
 
 import fastopt
 from fastopt.engines.choice import COMPILED
-from fastopt.formula import CHUNK, Carried
-
-STAGES = {"clip_grad_norm": 1.0, "clip_grad_value": 0.5, "loss_scale": 3.0, "nonfinite": "skip", "ema_decay": 0.9}
-STAGES |= {"zero_grads": True, "accumulate": 2}
-SIZES = (1, 7, 33, CHUNK + 5)
-
-needs_compiler = pytest.mark.skipif(not COMPILED, reason="fastopt itself is not compiled here")
-
-
-def parameters(rng, dtype):
-    return [rng.normal(size=n).astype(dtype) for n in SIZES]
-
-
-def trained(rule, options, dtype, backend, steps=5):
-    rng = np.random.default_rng(0)
-    opt = rule(parameters(rng, dtype), **options, backend=backend)
-    for step in range(steps):
-        grads = parameters(rng, dtype)
-        grads[1] = None if step == 2 else awkward(rng, SIZES[1], dtype) if "nonfinite" in options else grads[1]
-        opt.step(grads)
-    return opt
-
+from fastopt.formula import Carried
 
 # On NumPy
 
@@ -186,14 +165,14 @@ def test_formulas_in_the_class():
 @pytest.mark.parametrize(
     ("wrong", "message"),
     [
-        (3, r"Wrong\.formula: expected a function, found 3"),
-        (len, r"Wrong\.formula: expected a function"),
+        (3, r"Rule\.formula: expected a function, found 3"),
+        (len, r"Rule\.formula: expected a function"),
         (lambda m, d: d, "its first parameter is d"),
     ],
 )
 def test_what_is_no_formula(wrong, message):
     with pytest.raises(TypeError, match=message):
-        type("Wrong", (fastopt.Optimizer,), {"formula": wrong, "lr": 0.1, "__annotations__": {"lr": float}})
+        rule_of(wrong)
 
 
 def test_signature_of_ones_own_constructor():
@@ -251,26 +230,22 @@ def calls_numpy(d, *, lr):
     return np.exp(lr) * d
 
 
-def made(one, **body):
-    return type("Slip", (fastopt.Optimizer,), {"formula": one, "lr": 0.1, "__annotations__": {"lr": float}, **body})
-
-
 @pytest.mark.parametrize(
     ("one", "message"),
     [
         (loses_its_state, r"m = \.\.\.: a parameter keeps its meaning; an array is updated by m\[:\] = \.\.\."),
-        (without_star, r"Slip: its formula has lr among the arrays; numbers stand after the \*"),
+        (without_star, r"Rule: its formula has lr among the arrays; numbers stand after the \*"),
         (carried_before_the_star, r"m: numbers and flags stand after the \*"),
     ],
 )
 def test_slips_that_the_class_shows(one, message):
     with pytest.raises(TypeError, match=message):
-        made(one)
+        rule_of(one)
 
 
 def test_formulas_that_return_no_step_at_first():
     p = np.ones(1)
-    opt = made(late)(p, backend="numpy")
+    opt = rule_of(late)(p, backend="numpy")
     with pytest.raises(TypeError, match="formula late: with these numbers it returns no step"):
         opt.step(np.ones(1))
     assert_same_bits(p, np.ones(1))
@@ -278,11 +253,11 @@ def test_formulas_that_return_no_step_at_first():
 
 def test_slips_that_the_first_optimizer_shows():
     with pytest.raises(TypeError, match=r"calls_numpy: .*; it computes with \+ - \* /, comparisons and the words of"):
-        made(calls_numpy)(np.ones(1), backend="numpy")
-    with pytest.raises(TypeError, match=r"Slip: beta is no option without annotation: beta: float = \.\.\."):
-        made(own_rules.peaked, beta=0.9, eps=1e-8, peak=True)(np.ones(1), backend="numpy")
-    with pytest.raises(TypeError, match=r"Slip\.inputs: expected a dict, found None"):
-        made(late, inputs=lambda o: None)(np.ones(1), backend="numpy")
+        rule_of(calls_numpy)(np.ones(1), backend="numpy")
+    with pytest.raises(TypeError, match=r"Rule: beta is no option without annotation: beta: float = \.\.\."):
+        rule_of(own_rules.peaked, beta=0.9, eps=1e-8, peak=True)(np.ones(1), backend="numpy")
+    with pytest.raises(TypeError, match=r"Rule\.inputs: expected a dict, found None"):
+        rule_of(late, inputs=lambda o: None)(np.ones(1), backend="numpy")
 
 
 def test_methods_need_no_decorator():
