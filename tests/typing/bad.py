@@ -23,3 +23,4 @@ Peaked([W], peak="yes")  # wrong
 opt = fastopt.Adam([W])
 opt.lr = "fast"  # wrong
 opt.bind()  # wrong
+opt.epsilon = 1e-8  # wrong
