@@ -1,4 +1,4 @@
-"""Taking an optimizer's state and options out as a dict, and checking such a dict before it is taken in again."""
+"""An optimizer's state and options, out as a dict or a pickle and in again; a dict is checked before."""
 
 from collections import Counter
 from collections.abc import Collection, Iterable, Mapping, Sequence
@@ -55,7 +55,7 @@ class StateDicts:
         -------
         dict
             ``"state"``: for each parameter's index its ``"step"``, with `accumulate` also how many gradients are
-            ``"accumulated"``, and copies of its state arrays.
+            ``"accumulated"``, the numbers that its rule carries, and copies of its state arrays.
             ``"param_groups"``: for each group its options, with the indices of its parameters as ``"params"``.
             ``"stages"``: their options, and the counts ``"calls"`` since the last update and ``"skipped_steps"``.
             ``"updates"``: the number of updates so far, which functions for the learning rate are called with.
