@@ -119,7 +119,7 @@ def test_options_that_need_other_state(rule, start, change, backend):
         (lambda n: np.array(True), TypeError, "lr: expected a number"),
         (lambda n: np.array(1j), TypeError, "lr: expected a number"),
         (lambda n: np.array("1"), TypeError, "lr: expected a number"),
-        (lambda n: np.timedelta64(3), TypeError, "lr: expected a number"),
+        (lambda n: np.timedelta64(3, "s"), TypeError, "lr: expected a number"),
         (lambda n: np.zeros((), dtype=[("point", "f4")]), TypeError, "lr: expected a number"),
         (lambda n: np.array([0.1]), TypeError, "lr: expected a number"),
         (lambda n: 1 / 0, ZeroDivisionError, "division"),

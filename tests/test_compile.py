@@ -144,9 +144,10 @@ def test_two_processes_that_compile_at_once(tmp_path, monkeypatch):
 
 @needs_compiler
 def test_formulas_without_text():
+    """As those of a console, whose lines Pythons before 3.13 do not keep."""
     code = """
 import fastopt
-def plain(d, *, lr): return lr * d
+exec("def plain(d, *, lr): return lr * d")
 class Plain(fastopt.Optimizer):
     formula = plain
     lr: float = 0.1
