@@ -147,7 +147,7 @@ def test_formulas_without_text():
     """As those of a console, whose lines Pythons before 3.13 do not keep."""
     code = """
 import fastopt
-exec("def plain(d, *, lr): return lr * d")
+exec(compile("def plain(d, *, lr): return lr * d", "<console>", "exec"))
 class Plain(fastopt.Optimizer):
     formula = plain
     lr: float = 0.1

@@ -54,9 +54,9 @@ class Text:
         except (SyntaxError, ValueError):
             function = None
         decorators = [ast.unparse(one) for one in getattr(function, "decorator_list", [])]
-        if not isinstance(function, ast.FunctionDef) or decorators not in ([], ["staticmethod"]):
+        if formula.__name__ == "<lambda>" or decorators not in ([], ["staticmethod"]):
             raise Refused(f"{self.file}:{first}: a formula is a def by itself, without decorators")
-        if not _is_text_of(function, formula):
+        if not isinstance(function, ast.FunctionDef) or not _is_text_of(function, formula):
             raise Refused(
                 f"{self.file}:{first}: this is not the text of {formula.__name__} as it was imported; load it again"
             )
