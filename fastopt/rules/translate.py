@@ -18,3 +18,4 @@ def made() -> str:
 
 if __name__ == "__main__":
     PXI.write_text(made(), encoding="utf-8")
+    print(f"{PXI}: written; install again to compile it")
