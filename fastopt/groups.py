@@ -6,7 +6,7 @@ from typing import Any
 from fastopt.arrays.parameter import Parameter
 from fastopt.engines.shared import not_busy
 from fastopt.options import did_you_mean
-from fastopt.rule import KernelCall, Rule
+from fastopt.rule import Resolved, Rule
 from fastopt.stages import STAGE_NAMES
 
 
@@ -17,13 +17,11 @@ class ParamGroup(MutableMapping[str, Any]):
     sets several options at once or none.
     """
 
-    def __init__(
-        self, rule: type[Rule], index: int, members: dict[str, Any], options: dict[str, Any], busy: Any
-    ) -> None:
+    def __init__(self, rule: type[Rule], index: int, members: dict[str, Any], resolved: Resolved, busy: Any) -> None:
         self._rule = rule
         self._index = index
         self._members = members
-        self._options = options
+        self._resolved = resolved
         self._busy = busy
         self._engine: Any = None
 
@@ -31,9 +29,9 @@ class ParamGroup(MutableMapping[str, Any]):
         """From now on, changes of options go to this engine."""
         self._engine = engine
 
-    def _kernel_call(self) -> KernelCall:
-        """What its options come to."""
-        return self._rule.kernel_call(self._options)
+    @property
+    def _options(self) -> dict[str, Any]:
+        return self._resolved.options
 
     def __getitem__(self, key: str) -> Any:
         return self._members[key] if key in self._members else self._options[key]
@@ -56,20 +54,20 @@ class ParamGroup(MutableMapping[str, Any]):
         with not_busy(self._busy):
             self._assign(self._changed(known(changes, self._options, self._rule)))
 
-    def _changed(self, changes: Mapping[str, Any]) -> dict[str, Any]:
+    def _changed(self, changes: Mapping[str, Any]) -> Resolved:
         """The group's options with these changes, checked; nothing is set."""
-        new = self._rule.checked({**self._options, **changes})
-        if self._rule.state_of(new) != self._rule.state_of(self._options):
+        old, new = self._resolved, self._rule.resolved({**self._options, **changes})
+        if (new.arrays, new.carried) != (old.arrays, old.carried):
             raise ValueError(
                 f"{', '.join(changes)}: this would need other state arrays than the parameters have, or other initial "
                 f"values; make a new optimizer, or add a group"
             )
         return new
 
-    def _assign(self, options: dict[str, Any]) -> None:
+    def _assign(self, resolved: Resolved) -> None:
         """Take over options that have been checked. The busy lock must be held."""
-        self._engine.set_kernel_call(self._index, self._rule.kernel_call(options))
-        self._options = options
+        self._engine.set_kernel_call(self._index, resolved.call)
+        self._resolved = resolved
 
     def __delitem__(self, key: str) -> None:
         raise TypeError(f"{key}: an option cannot be removed from a group")

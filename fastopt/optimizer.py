@@ -292,13 +292,12 @@ class Optimizer(StateDicts, StageOptions, Rule):
         parameters, groups = list(self._parameters), list(self._groups)
         for o in dicts:
             arrays, names = o.pop("params"), o.pop("param_names", None)
-            o = self.checked(self._defaults | dict(known(o, self._defaults, type(self))))
-            of_rule = self.state_of(o)
+            resolved = self.resolved(self._defaults | dict(known(o, self._defaults, type(self))))
             for name, array in zip(names or [None] * len(arrays), arrays, strict=True):
                 parameters.append(Parameter(name, len(parameters), len(groups), array))
-                parameters[-1].add_state(of_rule.arrays | self._stages.arrays, of_rule.carried)
+                parameters[-1].add_state(resolved.arrays | self._stages.arrays, resolved.carried)
             members = {"params": tuple(arrays)} | ({"param_names": tuple(names)} if names else {})
-            groups.append(ParamGroup(type(self), len(groups), members, o, self._busy))
+            groups.append(ParamGroup(type(self), len(groups), members, resolved, self._busy))
         check_names(parameters)
         counts = np.zeros((2, len(parameters)), dtype=np.int64)
         counts[:, : len(self._parameters)] = self._counts
@@ -308,7 +307,7 @@ class Optimizer(StateDicts, StageOptions, Rule):
             parameters,
             AddressMap(block for parameter in parameters for block in parameter.blocks()),
             counts,
-            [group._kernel_call() for group in groups],
+            [group._resolved.call for group in groups],
             self._stages,
         )
 
@@ -328,8 +327,8 @@ class Optimizer(StateDicts, StageOptions, Rule):
         """Set an option of the rule in all groups, or in none if one of them cannot have it."""
         with not_busy(self._busy):
             new = [group._changed({name: value}) for group in self._groups]
-            for group, options in zip(self._groups, new, strict=True):
-                group._assign(options)
+            for group, resolved in zip(self._groups, new, strict=True):
+                group._assign(resolved)
 
     def _set_stage(self, name: str, value: Any) -> None:
         """Set an option of the stages."""

@@ -47,9 +47,11 @@ class KernelCall(NamedTuple):
         return {name: value if isinstance(value, bool) else kind(value) for name, value in values.items()}
 
 
-class RuleState(NamedTuple):
-    """What a rule keeps for each parameter: initial values by their names."""
+class Resolved(NamedTuple):
+    """The options of a group, checked, and what they come to: the kernel call, and the initial values of state."""
 
+    options: dict[str, Any]
+    call: KernelCall
     arrays: dict[str, float]
     carried: dict[str, float]
 
@@ -148,14 +150,26 @@ class Rule(Declared):
         return o
 
     @classmethod
-    def kernel_call(cls, o: Mapping[str, Any]) -> KernelCall:
-        """What checked options come to."""
+    def resolved(cls, given: Mapping[str, Any]) -> Resolved:
+        """Check options, and say what they come to."""
+        o = cls.checked(given)
+        initial, inputs = cls.initial(o), cls.inputs(o)
+        cls._check_names(initial, inputs)
+        call = cls._kernel_call(o, inputs)
+        return Resolved(
+            options=o,
+            call=call,
+            arrays={name: initial.get(name, 0.0) for name in call.arrays if name not in ("p", None)},
+            carried={name: float(initial.get(name, 0.0)) for name in call.carried.values()},
+        )
+
+    @classmethod
+    def _kernel_call(cls, o: Mapping[str, Any], own_inputs: Mapping[str, Any]) -> KernelCall:
         names = signature(cls.formula)
-        cls._check_names(o)
         decay, decoupled = o["weight_decay"], o["decoupled_weight_decay"]
         # A formula that names weight_decay does the decoupled decay itself.
         takes_decay = "weight_decay" in names.numbers
-        given = {**o, "lr": 0.0, "t": 1, "weight_decay": decay if decoupled else 0.0, **cls.inputs(o)}
+        given = {**o, "lr": 0.0, "t": 1, "weight_decay": decay if decoupled else 0.0, **own_inputs}
         for name in (*names.numbers, *names.flags):
             if not isinstance(given.get(name), int | float):
                 if hasattr(cls, name) and name not in given:
@@ -179,7 +193,7 @@ class Rule(Declared):
         )
 
     @classmethod
-    def _check_names(cls, o: Mapping[str, Any]) -> None:
+    def _check_names(cls, initial: Any, inputs: Any) -> None:
         """Raise if what a rule says of its formula does not fit it."""
         names = signature(cls.formula)
         public = [cls.states.get(name, name) for name in (*names.state, *names.carried)]
@@ -188,8 +202,8 @@ class Rule(Declared):
                 raise TypeError(f"{cls.__name__}: its state cannot be called {name!r}, for that is the name of another")
         said: tuple[tuple[str, Any, Iterable[str]], ...] = (
             ("states", cls.states, (*names.state, *names.carried)),
-            ("initial", cls.initial(o), public),
-            ("inputs", cls.inputs(o), (*names.numbers, *names.flags)),
+            ("initial", initial, public),
+            ("inputs", inputs, (*names.numbers, *names.flags)),
         )
         for what, given, expected in said:
             if not isinstance(cast("object", given), Mapping):
@@ -198,15 +212,6 @@ class Rule(Declared):
                 if name not in expected:
                     known = ", ".join(expected) or "nothing"
                     raise TypeError(f"{cls.__name__}: {what} names {name!r}, which it does not have; it has {known}")
-
-    @classmethod
-    def state_of(cls, o: Mapping[str, Any]) -> RuleState:
-        """The state that options ask for."""
-        initial, call = cls.initial(o), cls.kernel_call(o)
-        return RuleState(
-            {name: initial.get(name, 0.0) for name in call.arrays if name not in ("p", None)},
-            {name: float(initial.get(name, 0.0)) for name in call.carried.values()},
-        )
 
     @classmethod
     def constructor_signature(cls) -> inspect.Signature:

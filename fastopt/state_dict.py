@@ -10,7 +10,7 @@ from fastopt.arrays.parameter import Parameter
 from fastopt.engines.shared import check_stages, not_busy
 from fastopt.groups import ParamGroup, State
 from fastopt.options import did_you_mean
-from fastopt.rule import Rule
+from fastopt.rule import Resolved, Rule
 from fastopt.stages import STAGE_NAMES, Stages
 
 VERSION = 1  # of the layout
@@ -22,7 +22,7 @@ _SAME = "make the optimizer as the saved one was made"
 class Loaded(NamedTuple):
     """What a state dict holds, checked."""
 
-    options: list[dict[str, Any]]  # of each group
+    groups: list[Resolved]
     stages: Stages
     counts: dict[str, int]
     state: list[Any]  # of each parameter, as `Parameter.set_state` takes it
@@ -100,8 +100,8 @@ class StateDicts:
         """
         with not_busy(self._busy):
             loaded = _checked(state_dict, cast(type[Rule], type(self)), self._groups, self._parameters, self._stages)
-            for group, options in zip(self._groups, loaded.options, strict=True):
-                group._assign(options)
+            for group, resolved in zip(self._groups, loaded.groups, strict=True):
+                group._assign(resolved)
             self._set_stages(loaded.stages)
             self._set_counted({"norm": -1.0, **loaded.counts})
             self._set_state(loaded.state)
@@ -165,7 +165,7 @@ def _checked(
     version, updates, state, given, of_stages = _entries("state_dict", state_dict, expected)
     if type(version) is not int or version != VERSION:
         raise ValueError(f"state_dict['version']: this fastopt reads version {VERSION}, found {version!r}")
-    options, keys = _check_groups(given, rule, groups)
+    resolved, keys = _check_groups(given, rule, groups)
     stages, counts = _check_stages(of_stages, stages)
     counts["updates"] = _count("state_dict['updates']", updates)
     blocks = _entries("state_dict['state']", state, keys)
@@ -180,13 +180,13 @@ def _checked(
         # Copies, because the arrays may be this optimizer's own in another order.
         flats = [parameter.checked_state(f"{label}: {name!r}", entries[name]) for name in parameter.state_flats]
         checked.append((steps, carried, flats))
-    return Loaded(options, stages, counts, checked)
+    return Loaded(resolved, stages, counts, checked)
 
 
-def _check_groups(given: Any, rule: type[Rule], groups: Sequence[ParamGroup]) -> tuple[list[dict[str, Any]], list[Any]]:
+def _check_groups(given: Any, rule: type[Rule], groups: Sequence[ParamGroup]) -> tuple[list[Resolved], list[Any]]:
     """The options of each group, and the keys of all parameters' state."""
     _check_length("state_dict['param_groups']", given, len(groups), "groups")
-    options: list[dict[str, Any]] = []
+    resolved: list[Resolved] = []
     keys: list[Any] = []
     for index, (mine, loaded) in enumerate(zip(groups, given, strict=True)):
         label = f"state_dict['param_groups'][{index}]"
@@ -203,13 +203,12 @@ def _check_groups(given: Any, rule: type[Rule], groups: Sequence[ParamGroup]) ->
             for name, expected in zip(names, mine["param_names"], strict=True):
                 if not isinstance(name, str) or name != expected:
                     raise ValueError(f"{label}['param_names']: expected {expected!r}, found {name!r}; {_SAME}")
-        options.append(rule.checked(loaded))
-        needed, present = rule.state_of(options[-1]), rule.state_of(mine)
-        _check_arrays(f"{label}: its options", needed.arrays, present.arrays)
+        resolved.append(rule.resolved(loaded))
+        _check_arrays(f"{label}: its options", resolved[-1].arrays, mine._resolved.arrays)
     for key, count in Counter(keys).items():
         if count > 1:
             raise ValueError(f"state_dict['param_groups']: {key} stands for more than one parameter")
-    return options, keys
+    return resolved, keys
 
 
 def _check_stages(given: Any, present: Stages) -> tuple[Stages, dict[str, int]]:

@@ -27,7 +27,7 @@ FORMULAS = list(dict.fromkeys(rule.formula for rule in RULES))
 
 def call_of(rule, options):
     """The kernel call that options come to."""
-    return rule([np.ones(1)], **options, backend="numpy").param_groups[0]._kernel_call()
+    return rule([np.ones(1)], **options, backend="numpy").param_groups[0]._resolved.call
 
 
 def options_of(rule):

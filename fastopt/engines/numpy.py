@@ -100,18 +100,18 @@ class Engine:
         self._retired = True
 
     def set_kernel_call(self, index: int, call: KernelCall) -> None:
-        """Use another formula, or other numbers, for a group. The optimizer must be held."""
+        """Use another formula, or other numbers, for a group. The busy lock must be held."""
         self._kernel_calls[index] = call
 
     def set_stages(self, stages: Stages) -> None:
-        """Use other stages. The optimizer must be held."""
+        """Use other stages. The busy lock must be held."""
         check_stages(stages)
         self._stages = stages
         if stages.clip_grad_norm is None:
             self.norm = -1.0
 
     def _check_in_use(self) -> None:
-        """Raise if another engine has taken over, just before this one was held."""
+        """Raise if another engine has taken over, just before the busy lock was taken."""
         if self._retired:
             raise RuntimeError(BUSY)
 
@@ -162,7 +162,7 @@ class Engine:
 
     @contextmanager
     def swapped(self) -> Generator[None, None, None]:
-        """Within ``with``, the averages are in the parameters' place, and the optimizer is held."""
+        """Within ``with``, the averages are in the parameters' place, and the busy lock is held."""
         with not_busy(self._busy):
             self._check_in_use()
             self._swap(writeable=True)
