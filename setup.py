@@ -21,7 +21,9 @@ def extensions(build):
     from Cython.Build import cythonize
 
     kernels = ["baseline", "avx2", "avx512"] if build.builds_x86() else ["baseline"]
-    modules = [Extension(f"fastopt.engines.compiled.{name}", [f"{CORE}/{name}.pyx"]) for name in ["cpu", *kernels]]
+    modules = [
+        Extension(f"fastopt.engines.compiled.{name}", [f"{CORE}/{name}.pyx"]) for name in ["busy", "cpu", *kernels]
+    ]
     modules.append(
         Extension(
             "fastopt.engines.compiled.engine",

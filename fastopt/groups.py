@@ -4,7 +4,8 @@ from collections.abc import Iterator, Mapping, MutableMapping
 from typing import Any
 
 from fastopt.arrays.parameter import Parameter
-from fastopt.engines.shared import not_busy
+from fastopt.at_once import Assignment, assign
+from fastopt.engines.busy import not_busy
 from fastopt.options import did_you_mean
 from fastopt.rule import Resolved, Rule
 from fastopt.stages import STAGE_NAMES
@@ -25,9 +26,9 @@ class ParamGroup(MutableMapping[str, Any]):
         self._busy = busy
         self._engine: Any = None
 
-    def _attach(self, engine: Any) -> None:
-        """From now on, changes of options go to this engine."""
-        self._engine = engine
+    def _attached(self, engine: Any) -> Assignment:
+        """The assignment after which changes of options go to this engine."""
+        return self.__dict__, "_engine", engine
 
     @property
     def _options(self) -> dict[str, Any]:
@@ -52,7 +53,7 @@ class ParamGroup(MutableMapping[str, Any]):
             if key in self._members:
                 raise ValueError(f"{key}: the parameters of a group cannot be replaced; use add_param_group")
         with not_busy(self._busy):
-            self._assign(self._changed(known(changes, self._options, self._rule)))
+            assign(self._becoming(self._changed(known(changes, self._options, self._rule))))
 
     def _changed(self, changes: Mapping[str, Any]) -> Resolved:
         """The group's options with these changes, checked; nothing is set."""
@@ -64,10 +65,10 @@ class ParamGroup(MutableMapping[str, Any]):
             )
         return new
 
-    def _assign(self, resolved: Resolved) -> None:
-        """Take over options that have been checked. The busy lock must be held."""
-        self._engine.set_kernel_call(self._index, resolved.call)
-        self._resolved = resolved
+    def _becoming(self, resolved: Resolved) -> Iterator[Assignment]:
+        """The assignments that take over options, which have been checked. The busy lock must be held."""
+        yield self._engine.groups, self._index, self._engine.group(self._index, resolved.call)
+        yield self.__dict__, "_resolved", resolved
 
     def __delitem__(self, key: str) -> None:
         raise TypeError(f"{key}: an option cannot be removed from a group")

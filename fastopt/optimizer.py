@@ -1,21 +1,22 @@
 """The optimizer: parameter groups, state and steps. It knows no rule by its name."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import KW_ONLY, InitVar
 from difflib import get_close_matches
 from inspect import Signature, signature
 from typing import TYPE_CHECKING, Any, ClassVar
 
-import numpy as np
-
 from fastopt.arrays.addresses import AddressMap
 from fastopt.arrays.forms import Gradients, Params, check_names, group_dict, group_dicts
 from fastopt.arrays.layout import Array
 from fastopt.arrays.parameter import Parameter
 from fastopt.attributes import OptionOfGroups, OptionOfStages
+from fastopt.at_once import Assignment, assign
+from fastopt.engines.busy import BusyLock, not_busy
 from fastopt.engines.choice import backend_for
-from fastopt.engines.shared import BOUND, not_busy
+from fastopt.engines.shared import BOUND
+from fastopt.engines.totals import Totals
 from fastopt.groups import ParamGroup, State, known
 from fastopt.options import did_you_mean
 from fastopt.rule import Rule
@@ -180,14 +181,13 @@ class Optimizer(StateDicts, StageOptions, Rule):
 
         None without `clip_grad_norm`, before the first update and after `load_state_dict`.
         """
-        norm = self._engine.norm
+        norm = self._totals.norm
         return None if norm == -1 else norm
 
     @property
     def skipped_steps(self) -> int:
         """How many calls of `step` were skipped, with ``nonfinite="skip"``."""
-        skipped: int = self._engine.skipped_steps
-        return skipped
+        return self._totals.skipped_steps
 
     # Averages
 
@@ -280,15 +280,15 @@ class Optimizer(StateDicts, StageOptions, Rule):
         self._forced = backend
         self._backend = backend_for(type(self), backend)
         # One for the optimizer's life, whatever engines it has: steps and changes hold it.
-        self._busy = self._backend.engine.new_busy_lock()
+        self._busy = BusyLock()
+        self._totals = Totals()
         self._parameters: list[Parameter] = []
         self._groups: list[ParamGroup] = []
+        self._state: tuple[State, ...] = ()
         self._engine: Any = None
-        # Of the steps of each parameter, and of the gradients in its sum.
-        self._counts = np.zeros((2, 0), dtype=np.int64)
 
     def _extend(self, dicts: Iterable[dict[str, Any]]) -> None:
-        """Append groups, given as dicts from `group_dict`. Nothing of the optimizer changes until all is checked."""
+        """Append groups, given as dicts from `group_dict`: all is built, and then put in its place at once."""
         parameters, groups = list(self._parameters), list(self._groups)
         for o in dicts:
             arrays, names = o.pop("params"), o.pop("param_names", None)
@@ -299,36 +299,29 @@ class Optimizer(StateDicts, StageOptions, Rule):
             members = {"params": tuple(arrays)} | ({"param_names": tuple(names)} if names else {})
             groups.append(ParamGroup(type(self), len(groups), members, resolved, self._busy))
         check_names(parameters)
-        counts = np.zeros((2, len(parameters)), dtype=np.int64)
-        counts[:, : len(self._parameters)] = self._counts
         engine = self._backend.engine(
             self._busy,
             self._backend.kernels,
             parameters,
             AddressMap(block for parameter in parameters for block in parameter.blocks()),
-            counts,
+            self._totals,
             [group._resolved.call for group in groups],
             self._stages,
         )
-
-        counted = {} if self._engine is None else self._counted()
-        if self._engine is not None:
-            self._engine.retire()
-        for parameter in parameters:
-            parameter.counts = counts
-        self._parameters, self._groups, self._counts = parameters, groups, counts
-        self._state = tuple(map(State, parameters))
-        self._engine = engine
-        self._set_counted(counted)
-        for group in groups:
-            group._attach(engine)
+        built = {"_parameters": parameters, "_groups": groups, "_engine": engine, "_state": (*map(State, parameters),)}
+        assign(
+            [
+                *((self.__dict__, name, value) for name, value in built.items()),
+                *(group._attached(engine) for group in groups),
+                *([] if self._engine is None else self._engine.retirement()),
+            ]
+        )
 
     def _set_option(self, name: str, value: Any) -> None:
         """Set an option of the rule in all groups, or in none if one of them cannot have it."""
         with not_busy(self._busy):
             new = [group._changed({name: value}) for group in self._groups]
-            for group, resolved in zip(self._groups, new, strict=True):
-                group._assign(resolved)
+            assign(one for group, resolved in zip(self._groups, new, strict=True) for one in group._becoming(resolved))
 
     def _set_stage(self, name: str, value: Any) -> None:
         """Set an option of the stages."""
@@ -338,12 +331,13 @@ class Optimizer(StateDicts, StageOptions, Rule):
                 raise ValueError(
                     f"{name}: this would need other state arrays than the parameters have; make a new optimizer"
                 )
-            self._set_stages(stages)
+            totals = self._totals if stages.clip_grad_norm is not None else self._totals.changed(norm=-1.0)
+            assign([*self._becoming(stages), self._totals.becoming(totals)])
 
-    def _set_stages(self, stages: Stages) -> None:
-        """Take over checked options of the stages."""
-        self._engine.set_stages(stages)
-        self._stages = stages
+    def _becoming(self, stages: Stages) -> Iterator[Assignment]:
+        """The assignments that take over options of the stages, which have been checked."""
+        yield self._engine.stages, 0, self._engine.staged(stages)
+        yield self.__dict__, "_stages", stages
 
 
 Optimizer.__signature__ = Optimizer.constructor_signature()

@@ -1,21 +1,23 @@
 """An optimizer's state and options, out as a dict or a pickle and in again; a dict is checked before."""
 
 from collections import Counter
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from numbers import Integral, Real
 from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
 from fastopt.arrays.forms import group_dict
 from fastopt.arrays.parameter import Parameter
-from fastopt.engines.shared import check_stages, not_busy
+from fastopt.at_once import Assignment, assign
+from fastopt.engines.busy import BusyLock, not_busy
+from fastopt.engines.shared import COUNTS_END, check_stages
+from fastopt.engines.totals import Totals
 from fastopt.groups import ParamGroup, State
 from fastopt.options import did_you_mean
 from fastopt.rule import Resolved, Rule
 from fastopt.stages import STAGE_NAMES, Stages
 
 VERSION = 1  # of the layout
-STAGE_COUNTS = ("calls", "skipped_steps")  # those that stand under "stages"
-COUNTED = ("norm", "updates", *STAGE_COUNTS)  # what outlives an engine
+STAGE_COUNTS = ("calls", "skipped_steps")  # those of the totals that stand under "stages"
 _SAME = "make the optimizer as the saved one was made"
 
 
@@ -24,7 +26,7 @@ class Loaded(NamedTuple):
 
     groups: list[Resolved]
     stages: Stages
-    counts: dict[str, int]
+    totals: Totals
     state: list[Any]  # of each parameter, as `Parameter.set_state` takes it
 
 
@@ -35,7 +37,7 @@ class StateDicts:
 
         def _of_the_optimizer(self) -> None:
             # Not of the class, where editors would take them for options.
-            self._busy: Any
+            self._busy: BusyLock
             self._defaults: dict[str, Any]
             self._engine: Any
             self._forced: str | None
@@ -43,10 +45,11 @@ class StateDicts:
             self._parameters: list[Parameter]
             self._state: tuple[State, ...]
             self._stages: Stages
+            self._totals: Totals
 
         def _start_empty(self, backend: str | None) -> None: ...
         def _extend(self, dicts: Iterable[dict[str, Any]]) -> None: ...
-        def _set_stages(self, stages: Stages) -> None: ...
+        def _becoming(self, stages: Stages) -> Iterator[Assignment]: ...
 
     def state_dict(self) -> dict[str, Any]:
         """A snapshot of state and options, laid out as PyTorch's.
@@ -71,11 +74,7 @@ class StateDicts:
             return self._snapshot()
 
     def _snapshot(self) -> dict[str, Any]:
-        return _snapshot(self._state, self._groups, self._stages, self._counted())
-
-    def _counted(self) -> dict[str, Any]:
-        """What the engine has measured and counted."""
-        return {name: getattr(self._engine, name) for name in COUNTED}
+        return _snapshot(self._state, self._groups, self._stages, self._totals)
 
     def load_state_dict(self, state_dict: Mapping[str, Any]) -> None:
         """Take over the state and the options of a `state_dict`. The parameters themselves are not in it.
@@ -100,14 +99,21 @@ class StateDicts:
         """
         with not_busy(self._busy):
             loaded = _checked(state_dict, cast(type[Rule], type(self)), self._groups, self._parameters, self._stages)
-            for group, resolved in zip(self._groups, loaded.groups, strict=True):
-                group._assign(resolved)
-            self._set_stages(loaded.stages)
-            self._set_counted({"norm": -1.0, **loaded.counts})
-            self._set_state(loaded.state)
+            assign(
+                [
+                    *(
+                        one
+                        for group, new in zip(self._groups, loaded.groups, strict=True)
+                        for one in group._becoming(new)
+                    ),
+                    *self._becoming(loaded.stages),
+                    self._totals.becoming(loaded.totals),
+                    *self._becoming_state(loaded.state),
+                ]
+            )
 
     def __getstate__(self) -> dict[str, Any]:
-        built = {"_parameters", "_groups", "_state", "_counts", "_engine", "_backend", "_busy"}
+        built = {"_parameters", "_groups", "_state", "_totals", "_engine", "_backend", "_busy"}
         kept = {name: value for name, value in self.__dict__.items() if name not in built}
         with not_busy(self._busy):
             return {"kept": kept, **self._contents()}
@@ -116,7 +122,7 @@ class StateDicts:
         # Copies, because whoever takes this goes through it when steps are possible again.
         return {
             "groups": [dict(group) for group in self._groups],
-            "counts": self._counted(),
+            "totals": self._totals.as_dict(),
             "state": [parameter.saved_state() for parameter in self._parameters],
         }
 
@@ -124,23 +130,15 @@ class StateDicts:
         self.__dict__.update(pickled["kept"])
         self._start_empty(self._forced)
         self._extend([group_dict(group) for group in pickled["groups"]])
-        self._set_counted(pickled["counts"])
-        self._set_state(pickled["state"])
+        assign([self._totals.becoming(Totals(**pickled["totals"])), *self._becoming_state(pickled["state"])])
 
-    def _set_counted(self, counts: Mapping[str, Any]) -> None:
-        """Take over what another engine has measured and counted."""
-        for name, value in counts.items():
-            setattr(self._engine, name, value)
-
-    def _set_state(self, state: Sequence[Any]) -> None:
-        """Take over the state of each parameter, which has been checked."""
+    def _becoming_state(self, state: Sequence[Any]) -> Iterator[Assignment]:
+        """The assignments that take over the state of each parameter, which has been checked."""
         for parameter, values in zip(self._parameters, state, strict=True):
-            parameter.set_state(*values)
+            yield from parameter.becoming(*values)
 
 
-def _snapshot(
-    states: Sequence[State], groups: Sequence[ParamGroup], stages: Stages, counts: Mapping[str, int]
-) -> dict[str, Any]:
+def _snapshot(states: Sequence[State], groups: Sequence[ParamGroup], stages: Stages, totals: Totals) -> dict[str, Any]:
     """The state dict of an optimizer."""
     state = {
         index: {name: value if isinstance(value, int | float) else value.copy(order="K") for name, value in one.items()}
@@ -152,8 +150,8 @@ def _snapshot(
         saved.append({**group, "params": [next(indices) for _ in group["params"]]})
         if "param_names" in group:
             saved[-1]["param_names"] = list(group["param_names"])
-    of_stages = stages.as_dict() | {name: counts[name] for name in STAGE_COUNTS}
-    updates = counts["updates"]
+    of_stages = {**stages.as_dict(), "calls": totals.calls, "skipped_steps": totals.skipped_steps}
+    updates = totals.updates
     return {"version": VERSION, "updates": updates, "state": state, "param_groups": saved, "stages": of_stages}
 
 
@@ -167,20 +165,20 @@ def _checked(
         raise ValueError(f"state_dict['version']: this fastopt reads version {VERSION}, found {version!r}")
     resolved, keys = _check_groups(given, rule, groups)
     stages, counts = _check_stages(of_stages, stages)
-    counts["updates"] = _count("state_dict['updates']", updates)
+    totals = Totals(_count("state_dict['updates']", updates), **counts)
     blocks = _entries("state_dict['state']", state, keys)
     checked: list[Any] = []
     for parameter, block in zip(parameters, blocks, strict=True):
         label = f"state_dict['state']: {parameter.label}"
         entries = dict(zip(parameter.state_names, _entries(label, block, parameter.state_names), strict=True))
         steps = [_count(f"{label}: {name!r}", entries[name]) for name in parameter.count_names]
-        if sum(steps[1:]) > counts["calls"]:
-            raise ValueError(f"{label}: 'accumulated': there were only {counts['calls']} calls for {steps[1]}")
+        if sum(steps[1:]) > totals.calls:
+            raise ValueError(f"{label}: 'accumulated': there were only {totals.calls} calls for {steps[1]}")
         carried = [_number(f"{label}: {name!r}", entries[name]) for name in parameter.carried_names]
         # Copies, because the arrays may be this optimizer's own in another order.
         flats = [parameter.checked_state(f"{label}: {name!r}", entries[name]) for name in parameter.state_flats]
         checked.append((steps, carried, flats))
-    return Loaded(resolved, stages, counts, checked)
+    return Loaded(resolved, stages, totals, checked)
 
 
 def _check_groups(given: Any, rule: type[Rule], groups: Sequence[ParamGroup]) -> tuple[list[Resolved], list[Any]]:
@@ -228,7 +226,7 @@ def _count(label: str, value: Any) -> int:
     if isinstance(value, bool) or not isinstance(value, Integral):
         raise TypeError(f"{label}: expected an int, found {type(value).__name__}")
     count = int(value)
-    if not 0 <= count < 2**62:
+    if not 0 <= count < COUNTS_END:
         raise ValueError(f"{label}: {value} was given; it must be in [0, 2**62)")
     return count
 

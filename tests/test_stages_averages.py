@@ -81,7 +81,7 @@ def test_swap_large(threads, backend):
 
 
 def test_swap_of_changed_parameters(backend):
-    """One that became read-only within is put back all the same; before, or resized, it is refused."""
+    """Whatever becomes of a parameter's shape and flags within, it is put back; before, it is refused."""
     p = np.array([1.0, 2.0])
     opt = fastopt.SGD({"p": p}, lr=1.0, ema_decay=0.5, backend=backend)
     opt.step({"p": np.ones(2)})
@@ -91,17 +91,46 @@ def test_swap_of_changed_parameters(backend):
     with pytest.raises(ValueError, match="parameter 'p': the array is read-only"), opt.swap_ema():
         pass
     p.flags.writeable = True
-    with pytest.raises(ValueError, match="parameter 'p': its shape was"), opt.swap_ema():
-        p.resize((2, 1), refcheck=False)
+    with opt.swap_ema():
+        p.shape = (2, 1)
+    assert_same_bits(p, np.array([[0.0], [1.0]]))
+    assert_same_bits(opt.ema["p"], np.array([0.5, 1.5]))
     with pytest.raises(ValueError, match="parameter 'p': its shape was"), opt.swap_ema():
         pass
 
 
+def test_swap_of_moved_parameters(compiled):
+    """One whose memory is gone cannot be put back; all others are."""
+    p, q = np.array([1.0, 2.0]), np.array([3.0])
+    opt = fastopt.SGD({"p": p, "q": q}, lr=1.0, ema_decay=0.5, backend=compiled)
+    opt.step({"p": np.ones(2), "q": np.ones(1)})
+    with pytest.raises(ValueError, match="parameter 'p': its shape was"), opt.swap_ema():
+        p.resize(100_000, refcheck=False)
+    assert_same_bits(q, np.array([2.0]))
+    assert_same_bits(opt.ema["q"], np.array([2.5]))
+
+
+def test_swap_that_was_not_entered(compiled):
+    p = np.array([1.0])
+    opt = fastopt.SGD(p, lr=1.0, ema_decay=0.5, backend=compiled)
+    opt.step(np.ones(1))
+    swap = opt.swap_ema()
+    with pytest.raises(RuntimeError, match="has not been entered, or was left already"):
+        swap.__exit__(None, None, None)
+    assert_same_bits(p, np.array([0.0]))
+    with swap:
+        assert_same_bits(p, np.array([0.5]))
+    with pytest.raises(RuntimeError, match="has not been entered, or was left already"):
+        swap.__exit__(None, None, None)
+    assert_same_bits(p, np.array([0.0]))
+    opt.step(np.ones(1))
+
+
 @pytest.mark.skipif(not hasattr(signal, "setitimer"), reason="Windows has no timer signals")
-def test_interrupted_swap(compiled):
+def test_interrupted_swap(backend):
     """Wherever a signal's exception strikes, the parameters are back afterwards."""
     p = np.zeros(200_000)
-    opt = fastopt.SGD(p, lr=1.0, ema_decay=0.5, backend=compiled)
+    opt = fastopt.SGD(p, lr=1.0, ema_decay=0.5, backend=backend)
     opt.step(np.ones_like(p))
 
     def swap():

@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fastopt.arrays.addresses import AddressMap
+from fastopt.at_once import Assignment, copying
 from fastopt.arrays.layout import Array, check_aligned, check_writeable, dtype_name, flat, plain, start_of, state_blocks
 from fastopt.stages import COPY, GRAD_SUM
 
@@ -24,9 +25,6 @@ class Parameter:
     array : ndarray
         A float32 or float64 array that can be updated in place; anything else is refused.
     """
-
-    # The counts of all parameters' steps, and of the gradients in their sums. The optimizer owns the array and sets it.
-    counts: NDArray[np.int64]
 
     def __init__(self, name: str | None, index: int, group: int, array: Array) -> None:
         self.name = name
@@ -48,6 +46,8 @@ class Parameter:
         self.view = given.view()
         self.flat = flat(self.view)
         self.state_flats: dict[str, Array] = {}
+        # Of its steps, and of the gradients in their sum.
+        self.counts: NDArray[np.int64] = np.zeros(2, dtype=np.int64)
         # The numbers that its rule carries from update to update, in the order of their names.
         self.carried_names: tuple[str, ...] = ()
         self.carried: NDArray[np.float64] = np.zeros(0)
@@ -94,7 +94,7 @@ class Parameter:
 
     def count(self, name: str) -> int:
         """One of the counts."""
-        return int(self.counts[self.count_names.index(name), self.index])
+        return int(self.counts[self.count_names.index(name)])
 
     def state(self, name: str) -> Array:
         """A state array in the parameter's shape: a new view each time, because a view's shape can be changed."""
@@ -111,16 +111,16 @@ class Parameter:
 
     def saved_state(self) -> tuple[list[int], list[float], list[Array]]:
         """Copies of counts, carried numbers and flat state arrays."""
-        counts: list[int] = self.counts[: len(self.count_names), self.index].tolist()
+        counts: list[int] = self.counts[: len(self.count_names)].tolist()
         carried: list[float] = self.carried.tolist()
         return counts, carried, [block.copy() for block in self.state_flats.values()]
 
-    def set_state(self, counts: Sequence[int], carried: Sequence[float], flats: Iterable[Array]) -> None:
-        """Take over what has been checked, or was saved."""
-        self.counts[: len(counts), self.index] = counts
-        self.carried[:] = carried
+    def becoming(self, counts: Sequence[int], carried: Sequence[float], flats: Iterable[Array]) -> Iterator[Assignment]:
+        """The assignments that take over a state, which has been checked, or was saved."""
+        yield copying(self.counts[: len(counts)], np.array(counts, dtype=np.int64))
+        yield copying(self.carried, np.array(carried, dtype=np.float64))
         for mine, block in zip(self.state_flats.values(), flats, strict=True):
-            mine[:] = block
+            yield copying(mine, block)
 
     def check_unchanged(self, writeable: bool = True) -> None:
         """Raise if the array's place, shape or type is not what was given, or if it must be `writeable` and is not."""

@@ -3,7 +3,7 @@
 import os
 import warnings
 
-_SOURCES = (".pyx", ".pxi", ".hpp", ".h")
+_SOURCES = (".pyx", ".pxd", ".pxi", ".hpp", ".h")
 _FLAGS = "build.py"  # beside the folder
 
 

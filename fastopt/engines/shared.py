@@ -1,14 +1,14 @@
-"""What the engines have in common: the busy lock's message, and the checks that come before a step."""
+"""What the engines have in common: what they say, and the checks that come before a step."""
 
 from collections.abc import Callable, Iterable, Sequence
 from importlib.util import find_spec
-from types import TracebackType
-from typing import TYPE_CHECKING, Any, Protocol, cast
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 
 from fastopt.arrays.layout import Array
 from fastopt.arrays.parameter import Parameter
+from fastopt.engines.totals import Totals
 from fastopt.number import NotFinite, Number
 from fastopt.options import number
 from fastopt.rule import KernelCall
@@ -23,33 +23,16 @@ else:  # a pure NumPy install
 
 BUSY = (
     "this optimizer is in the middle of a step or a change, in another thread or further up the call stack, or within "
-    "`with opt.swap_ema()`, while its averages are swapped in; let that end first"
+    "`with opt.swap_ema()`, while its averages are swapped in; let that end first. In a process that was forked while "
+    "another thread was in the middle of one, it never ends: there, make a new optimizer and load a saved state"
 )
+
+# No count gets as far: then none can overflow, and what was saved can be loaded.
+COUNTS_END = 2**62
 
 # What `step` gets in the gradients' place when the bound ones are meant.
 BOUND: Any = object()
 UNBOUND = "grads: none were given, and none are bound; pass them, or bind them once"
-
-
-class Busy(Protocol):
-    """A busy lock."""
-
-    def locked(self) -> bool: ...
-    def __enter__(self) -> object: ...
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None, /
-    ) -> None: ...
-
-
-def not_busy(busy: Busy) -> Busy:
-    """A busy lock, to be held by ``with``; raises if it is held already.
-
-    Busy locks are written in C, so that no signal's exception can come between taking one and being sure to give it
-    back.
-    """
-    if busy.locked():
-        raise RuntimeError(BUSY)
-    return busy
 
 
 def learning_rate(lr: float | Callable[[int], float], updates: int) -> float:
@@ -119,3 +102,17 @@ def nonfinite_error(parameters: Sequence[Parameter], gradients: Sequence[Array |
             place = tuple(int(i) for i in np.argwhere(~np.isfinite(g))[0])
             return ValueError(f"gradient of {parameter.label}: it holds {g[place]} at {place}; nothing was changed")
     return ValueError("grads: one was not finite when it was checked, and has been written to since; no step was taken")
+
+
+def check_totals(totals: Totals) -> None:
+    """Raise if there were too many steps to count another one."""
+    if max(totals.updates, totals.calls, totals.skipped_steps) + 1 >= COUNTS_END:
+        raise OverflowError("this optimizer has made 2**62 - 1 steps, and can count no further; make a new one")
+
+
+def check_step(parameter: Parameter, t: int) -> None:
+    """Raise if a parameter's step has too large a count."""
+    if t >= COUNTS_END:
+        raise OverflowError(
+            f"{parameter.label}: it has made 2**62 - 1 steps, and can count no further; make a new optimizer"
+        )

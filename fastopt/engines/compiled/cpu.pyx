@@ -67,5 +67,5 @@ cdef class Flushed:
         self.before = fastopt_mode()
         fastopt_set_mode(fastopt_flushing(self.before))
 
-    def __exit__(self, *error):
+    def __exit__(self, kind, error, traceback):
         fastopt_set_mode(self.before)

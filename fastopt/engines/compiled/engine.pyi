@@ -1,12 +1,12 @@
 from contextlib import AbstractContextManager
-from types import ModuleType, TracebackType
-
-import numpy as np
-from numpy.typing import NDArray
+from types import ModuleType
 
 from fastopt.arrays.addresses import AddressMap
 from fastopt.arrays.forms import Gradients
 from fastopt.arrays.parameter import Parameter
+from fastopt.at_once import Assignment
+from fastopt.engines.compiled.busy import BusyLock
+from fastopt.engines.totals import Totals
 from fastopt.rule import KernelCall
 from fastopt.stages import Stages
 
@@ -15,19 +15,9 @@ LIMITS: dict[str, int]
 
 def set_num_threads(n: int) -> None: ...
 
-class BusyLock:
-    def locked(self) -> bool: ...
-    def __enter__(self) -> None: ...
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None, /
-    ) -> None: ...
-
 class Engine:
-    new_busy_lock = BusyLock
-    norm: float
-    updates: int
-    calls: int
-    skipped_steps: int
+    groups: list[object]
+    stages: list[object]
 
     def __init__(
         self,
@@ -35,13 +25,13 @@ class Engine:
         kernels: ModuleType,
         parameters: list[Parameter],
         addresses: AddressMap,
-        counts: NDArray[np.int64],
+        totals: Totals,
         kernel_calls: list[KernelCall],
         stages: Stages,
     ) -> None: ...
-    def retire(self) -> None: ...
-    def set_kernel_call(self, index: int, call: KernelCall) -> None: ...
-    def set_stages(self, stages: Stages) -> None: ...
+    def group(self, index: int, call: KernelCall) -> object: ...
+    def staged(self, stages: Stages) -> object: ...
+    def retirement(self) -> list[Assignment]: ...
     def step(self, grads: Gradients) -> None: ...
     def bind(self, grads: Gradients) -> None: ...
     def swapped(self) -> AbstractContextManager[None]: ...

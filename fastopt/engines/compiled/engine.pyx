@@ -9,25 +9,31 @@ include "rounding.pxi"
 
 cimport cython
 cimport numpy as cnp
-from cpython.mem cimport PyMem_Calloc, PyMem_Free
+from cpython.mem cimport PyMem_Calloc, PyMem_Free, PyMem_Malloc
 from cpython.pycapsule cimport PyCapsule_GetPointer
 from libc.float cimport DBL_MAX, FLT_MAX
 from libc.math cimport INFINITY, fabs, isfinite
 from libc.stdint cimport int64_t, uint64_t, uintptr_t
+from libcpp.algorithm cimport sort
+from libcpp.utility cimport pair
+
+from fastopt.engines.compiled.busy cimport BusyLock
 
 import numpy as np
 
 from fastopt.arrays.addresses import check_disjoint
 from fastopt.arrays.forms import ordered
+from fastopt.engines.compiled.busy import Around
 from fastopt.engines.shared import (
-    BOUND, BUSY, UNBOUND, check_numbers, check_stages, learning_rate, loops_of, nonfinite_error
+    BOUND, BUSY, COUNTS_END, UNBOUND, check_numbers, check_stages, check_step, check_totals, learning_rate, loops_of,
+    nonfinite_error
 )
 from fastopt.signature import key_of
 from fastopt.stages import EMA, GRAD_SUM
 
 include "plan.pxi"
+include "staged.pxi"
 include "group.pxi"
-include "busy.pxi"
 include "gradients.pxi"
 
 cnp.import_array()
@@ -40,6 +46,7 @@ CHUNK = CHUNK_ELEMENTS
 LIMITS = {"state": MAX_BUFFERS - 2, "numbers": MAX_NUMBERS, "sums": MAX_SUMS}  # of a formula
 
 cdef int threads = 1
+cdef int64_t counts_end = COUNTS_END
 
 
 def set_num_threads(int n):
@@ -48,34 +55,36 @@ def set_num_threads(int n):
     threads = n
 
 
+cdef struct Totals:
+    # As the Python class of this name has them in its array.
+    int64_t updates, calls, skipped_steps
+    double norm
+
+
 cdef class Engine(GradientChecks):
     cdef BusyLock busy
-    cdef bint retired
     cdef Tensor** owners  # those whose own numbers a step has computed
     cdef Py_ssize_t owned
-    cdef list groups, members
+    cdef readonly list groups  # a Group for each
+    cdef readonly list stages  # a Staged; or None, when another engine has taken over
     cdef object kernels
-    cdef cnp.ndarray counts
-    cdef int64_t* steps
-    cdef int64_t* accumulated
-    cdef double clip_norm, loss_scale, scale
-    cdef int64_t accumulate
-    cdef bint checks_finite, skips, reduces
+    cdef set narrow  # the groups with float32 parameters
+    cdef object python_totals
+    cdef Totals* totals
+    cdef void* scratch_block
+    cdef Py_ssize_t longest  # of the tensors
+    cdef int scratches  # the threads that it has room for
+    cdef double scale
+    cdef bint reduces
     cdef int64_t stamp  # of the step that computed numbers last
-    cdef public double norm  # of the gradients in the last step, or -1
-    cdef public int64_t updates
-    cdef public int64_t calls  # since the last update
-    cdef public int64_t skipped_steps
 
-    new_busy_lock = BusyLock
-
-    def __cinit__(self, BusyLock busy, kernels, list parameters, addresses, cnp.ndarray counts, list kernel_calls, stages):
+    def __cinit__(self, BusyLock busy, kernels, list parameters, addresses, totals, list kernel_calls, stages):
         cdef Py_ssize_t i, chunks = 0
+        cdef int j
+        cdef Tensor* tensor
         self.begin_with(parameters, addresses)
-        self.busy, self.kernels, self.counts = busy, kernels, counts
-        self.groups = [None] * len(kernel_calls)
-        self.steps = <int64_t*>cnp.PyArray_DATA(counts)
-        self.accumulated = self.steps + self.count
+        self.busy, self.kernels, self.python_totals = busy, kernels, totals
+        self.totals = <Totals*>data_of(totals.array)
         self.plan.tensors = <Tensor*>PyMem_Calloc(self.count, sizeof(Tensor))
         self.owners = <Tensor**>PyMem_Calloc(self.count, sizeof(Tensor*))
         if self.plan.tensors == NULL or self.owners == NULL:
@@ -86,11 +95,18 @@ cdef class Engine(GradientChecks):
             tensor.ema = data_of(parameter.state_flats.get(EMA))
             tensor.grad_sum = data_of(parameter.state_flats.get(GRAD_SUM))
             tensor.carried = <double*>data_of(parameter.carried)
+            tensor.counts = <int64_t*>data_of(parameter.counts)
             tensor.n = parameter.flat.size
             tensor.itemsize = parameter.flat.itemsize
             tensor.group = parameter.group
             tensor.first_chunk = chunks
             chunks += (tensor.n + CHUNK_ELEMENTS - 1) // CHUNK_ELEMENTS
+            self.longest = max(self.longest, tensor.n)
+            names = [name for name in kernel_calls[tensor.group].arrays if name != "p"]
+            tensor.count, tensor.array_count = <int>len(names) + 2, 2
+            for j in range(tensor.count - 2):
+                tensor.buffers[2 + j] = data_of(parameter.state_flats.get(names[j]))
+                tensor.array_count += tensor.buffers[2 + j] != NULL
         self.plan.tasks = <Task*>PyMem_Calloc(self.count + chunks, sizeof(Task))
         self.plan.sums = <double*>PyMem_Calloc(MAX_SUMS * chunks, sizeof(double))
         if self.plan.tasks == NULL or self.plan.sums == NULL:
@@ -101,65 +117,37 @@ cdef class Engine(GradientChecks):
         unpack(kernels.STAGES["clip"], "kernel", <void**>self.plan.clip)
         unpack(kernels.STAGES["update_ema"], "kernel", <void**>self.plan.update_ema)
         unpack(kernels.STAGES["swap"], "kernel", <void**>self.plan.swap)
-        members = [[] for _ in kernel_calls]
-        for i in range(self.count):
-            members[self.plan.tensors[i].group].append(i)
-        self.members = members
-        for i in range(len(kernel_calls)):
-            self.set_kernel_call(i, kernel_calls[i])
-        self.norm = -1
-        self.set_stages(stages)
+        self.narrow = {parameter.group for parameter in parameters if parameter.flat.itemsize == 4}
+        self.groups = [self.group(i, call) for i, call in enumerate(kernel_calls)]
+        self.stages = [self.staged(stages)]
 
     def __dealloc__(self):
         PyMem_Free(self.plan.tensors)
         PyMem_Free(self.plan.tasks)
         PyMem_Free(self.plan.sums)
         PyMem_Free(self.owners)
+        PyMem_Free(self.scratch_block)
 
-    def retire(self):
-        self.retired = True
+    def group(self, Py_ssize_t index, call):
+        """What stands in `groups` for a group's kernel call."""
+        return Group(index, call, self.kernels, index in self.narrow)
 
-    def set_kernel_call(self, Py_ssize_t index, call):
-        cdef Py_ssize_t i
-        cdef int j
-        cdef Group group = Group(index, call, self.kernels)
-        cdef Tensor* tensor
-        names = [name for name in call.arrays if name != "p"]
-        for i in self.members[index]:
-            tensor = &self.plan.tensors[i]
-            state = self.parameters[i].state_flats
-            tensor.count, tensor.array_count = <int>len(names) + 2, 2
-            for j in range(tensor.count - 2):
-                tensor.buffers[2 + j] = data_of(state.get(names[j]))
-                tensor.array_count += tensor.buffers[2 + j] != NULL
-            if tensor.itemsize == 4:
-                group.largest = FLT_MAX
-        self.groups[index] = group
+    def staged(self, stages):
+        """What stands in `stages`."""
+        return Staged(stages)
 
-    def set_stages(self, stages):
-        check_stages(stages)
-        self.loss_scale, self.accumulate = stages.loss_scale, stages.accumulate
-        self.plan.accumulate_scale = 1 / self.loss_scale
-        if stages.clip_grad_norm is None:
-            self.norm = self.clip_norm = -1
-        else:
-            self.clip_norm = stages.clip_grad_norm
-        self.checks_finite, self.skips = stages.nonfinite != "propagate", stages.nonfinite == "skip"
-        self.plan.accumulates = stages.accumulate > 1
-        self.plan.clips_value = stages.clip_grad_value is not None
-        self.plan.keeps_ema = stages.ema_decay is not None
-        self.plan.zeroes, self.plan.flushes = stages.zero_grads, stages.flush_subnormals
-        if self.plan.clips_value:
-            self.plan.clip_numbers[1] = stages.clip_grad_value
-        if self.plan.keeps_ema:
-            self.plan.ema_numbers[0], self.plan.ema_numbers[1] = stages.ema_decay, 1 - stages.ema_decay
+    def retirement(self):
+        """The assignments after which it refuses all further steps, because another engine has taken over."""
+        return [(self.stages, 0, None)]
 
     cdef int enter(self) except -1:
-        """Take the busy lock, unless another engine has taken over."""
+        """Take the busy lock, and have the stages at hand; unless another engine has taken over."""
         self.busy.take()
-        if self.retired:
+        staged = self.stages[0]
+        if staged is None:
             self.busy.drop()
             raise RuntimeError(BUSY)
+        self.plan.stages = &(<Staged>staged).numbers
         return 0
 
     def step(self, grads):
@@ -170,33 +158,38 @@ cdef class Engine(GradientChecks):
         self.enter()
         try:
             self.hold(grads)
-            is_update = self.calls + 1 >= self.accumulate
+            if max(self.totals.updates, self.totals.calls, self.totals.skipped_steps) + 1 >= counts_end:
+                check_totals(self.python_totals)  # which raises
+            is_update = self.totals.calls + 1 >= self.plan.stages.accumulate
             for i in range(self.count):
-                self.plan.tensors[i].active = self.held[i] is not None or is_update and self.accumulated[i] > 0
+                tensor = &self.plan.tensors[i]
+                tensor.active = self.held[i] is not None or is_update and tensor.counts[1] > 0
             if is_update:
-                self.scale = 1 / (<double>(self.calls + 1) if self.plan.accumulates else self.loss_scale)
-                self.plan.clip_numbers[0] = self.scale
+                self.scale = 1 / (
+                    <double>(self.totals.calls + 1) if self.plan.stages.accumulates else self.plan.stages.loss_scale
+                )
+                self.plan.clip_numbers[0], self.plan.clip_numbers[1] = self.scale, self.plan.stages.clip_bound
                 self.compute_numbers()
             self.check_gradients()
             for i in range(self.count):
                 tensor = &self.plan.tensors[i]
                 if tensor.active:
                     tensor.gradient = NULL if self.held[i] is None else cnp.PyArray_DATA(<cnp.ndarray>self.held[i])
-                    tensor.buffers[1] = tensor.grad_sum if self.plan.accumulates else tensor.gradient
+                    tensor.buffers[1] = tensor.grad_sum if self.plan.stages.accumulates else tensor.gradient
                     elements += tensor.n
                     size += tensor.n * tensor.itemsize * tensor.array_count
-            # From here on nothing can fail.
             threads_used = self.threads_for(size)
+            if self.plan.stages.clips_value:
+                self.make_scratch(max(threads_used, 1))
+            # From here on nothing can fail.
             if elements < RELEASE_ELEMENTS:
                 finite = self.run(is_update, threads_used)
             else:
                 with nogil:
                     finite = self.run(is_update, threads_used)
-            if not finite and not self.skips:
+            if not finite and not self.plan.stages.skips:
                 raise nonfinite_error(self.parameters, self.held)
-            if self.copied is not None:
-                for g in self.copied:
-                    g.fill(0)
+            self.zero_copied()
         finally:
             self.let_go()
             self.busy.drop()
@@ -216,19 +209,58 @@ cdef class Engine(GradientChecks):
             self.busy.drop()
 
     def swapped(self):
-        return Swapped(self)
+        """Within ``with``, the averages are in the parameters' place, and the busy lock is held."""
+        return Around(self.busy, self.swap_in, self.swap_back)
 
-    cdef int swap(self, bint back) except -1:
-        """Put the averages in the parameters' place, or back."""
+    def swap_in(self):
+        """Put the averages in the parameters' place. The busy lock must be held."""
+        cdef Py_ssize_t i
+        if self.stages[0] is None:
+            raise RuntimeError(BUSY)
+        for i in range(self.count):
+            if not self.is_unchanged(i, cnp.NPY_ARRAY_WRITEABLE):
+                self.parameters[i].check_unchanged()
+            self.plan.tensors[i].active = True
+        self.swap()
+
+    def swap_back(self):
+        """Put the parameters back, whatever became of their shapes: all whose memory is where it was."""
+        cdef Py_ssize_t i
+        cdef bint moved = False
+        cdef cnp.ndarray array, view
+        for i in range(self.count):
+            array, view = self.arrays[i], self.views[i]
+            self.plan.tensors[i].active = (
+                cnp.PyArray_DATA(array) == cnp.PyArray_DATA(view) and cnp.PyArray_NBYTES(array) == cnp.PyArray_NBYTES(view)
+            )
+            moved = moved or not self.plan.tensors[i].active
+        self.swap()
+        if moved:
+            for parameter in self.parameters:
+                parameter.check_unchanged(False)  # of one of them it raises
+
+    cdef void swap(self) noexcept:
+        """Swap the active tensors with their averages."""
         cdef Py_ssize_t i, size = 0
         for i in range(self.count):
-            if not self.is_unchanged(i, 0 if back else cnp.NPY_ARRAY_WRITEABLE):
-                self.parameters[i].check_unchanged(not back)
-        for i in range(self.count):
-            self.plan.tensors[i].active = True
-            size += self.plan.tensors[i].n * self.plan.tensors[i].itemsize
+            if self.plan.tensors[i].active:
+                size += self.plan.tensors[i].n * self.plan.tensors[i].itemsize
         with nogil:
             do_pass(&self.plan, SWAP, self.threads_for(size))
+
+    cdef int make_scratch(self, int count) except -1:
+        """Have room for a chunk in each of so many threads."""
+        cdef Py_ssize_t size = (min(self.longest, <Py_ssize_t>CHUNK_ELEMENTS) + 7) // 8 * 8  # whole cache lines
+        cdef void* block
+        if count <= self.scratches:
+            return 0
+        block = PyMem_Malloc(count * size * sizeof(double) + 64)
+        if block == NULL:
+            raise MemoryError
+        PyMem_Free(self.scratch_block)
+        self.scratch_block = block
+        self.plan.scratch = <double*>((<uintptr_t>block + 63) // 64 * 64)
+        self.plan.scratch_size, self.scratches = size, count
         return 0
 
     cdef int compute_numbers(self) except -1:
@@ -237,17 +269,19 @@ cdef class Engine(GradientChecks):
         cdef int64_t t
         cdef Tensor* tensor
         cdef Group group
-        cdef double scale = 1 if self.plan.clips_value else self.scale
+        cdef double scale = 1 if self.plan.stages.clips_value else self.scale
         self.owned, self.reduces = 0, False
         self.stamp += 1
         for i in range(self.count):
             tensor = &self.plan.tensors[i]
             if not tensor.active:
                 continue
-            t = self.steps[i] + 1
+            t = tensor.counts[0] + 1
+            if t >= counts_end:
+                check_step(self.parameters[i], t)  # which raises
             group = <Group>self.groups[tensor.group]
             if group.stamp != self.stamp:
-                group.begin(self.stamp, self.updates)
+                group.begin(self.stamp, self.totals.updates)
             if group.has(t, tensor):
                 tensor.loop, tensor.numbers = group.last.loop, group.last.own_numbers
             else:
@@ -266,23 +300,25 @@ cdef class Engine(GradientChecks):
         cdef Py_ssize_t i
         cdef uint64_t before = 0
         cdef bint finite
-        if self.plan.flushes:
+        cdef Tensor* tensor
+        if self.plan.stages.flushes:
             before = fastopt_mode()
             fastopt_set_mode(fastopt_flushing(before))
-        finite = not self.checks_finite or self.are_finite(threads_used)
+        finite = not self.plan.stages.checks_finite or self.are_finite(threads_used)
         if finite and is_update:
             self.update(threads_used)
         elif finite:
             do_pass(&self.plan, ACCUMULATE, threads_used)
-            self.calls += 1
+            self.totals.calls += 1
             for i in range(self.count):
-                self.accumulated[i] += self.plan.tensors[i].active
-        elif self.skips:
-            self.skipped_steps += 1
+                self.plan.tensors[i].counts[1] += self.plan.tensors[i].active
+        elif self.plan.stages.skips:
+            self.totals.skipped_steps += 1
             for i in range(self.count):
-                if self.plan.zeroes and self.plan.tensors[i].active and self.plan.tensors[i].gradient != NULL:
-                    memset(self.plan.tensors[i].gradient, 0, self.plan.tensors[i].n * self.plan.tensors[i].itemsize)
-        if self.plan.flushes:
+                tensor = &self.plan.tensors[i]
+                if self.plan.stages.zeroes and tensor.active and tensor.gradient != NULL:
+                    memset(tensor.gradient, 0, tensor.n * tensor.itemsize)
+        if self.plan.stages.flushes:
             fastopt_set_mode(before)
         return finite
 
@@ -307,9 +343,9 @@ cdef class Engine(GradientChecks):
         cdef Py_ssize_t i
         cdef Tensor* tensor
         cdef Plan* plan = &self.plan
-        cdef int accumulate = ACCUMULATE if plan.accumulates else 0
-        if self.clip_norm >= 0:
-            if plan.accumulates or not self.checks_finite:
+        cdef int accumulate = ACCUMULATE if plan.stages.accumulates else 0
+        if plan.stages.clip_norm >= 0:
+            if plan.stages.accumulates or not plan.stages.checks_finite:
                 do_pass(plan, accumulate | SUM_SQUARES, threads_used)
                 accumulate = 0
             self.clip_by_norm()
@@ -322,51 +358,26 @@ cdef class Engine(GradientChecks):
         do_pass(plan, accumulate | UPDATE, threads_used)
         for i in range(self.count):
             if plan.tensors[i].active:
-                self.steps[i] += 1
-                self.accumulated[i] = 0
+                plan.tensors[i].counts[0] += 1
+                plan.tensors[i].counts[1] = 0
                 carry_on(&plan.tensors[i])
-        self.updates += self.owned > 0
-        self.calls = 0
+        self.totals.updates += self.owned > 0
+        self.totals.calls = 0
 
     cdef void clip_by_norm(self) noexcept nogil:
         """Multiply the scale of all gradients by what their norm demands."""
         cdef Py_ssize_t i
-        cdef double total = 0, factor = 1
+        cdef double total = 0, factor = 1, bound = self.plan.stages.clip_norm
         for i in range(self.count):
             if self.plan.tensors[i].active:
                 total += sum_of(&self.plan, &self.plan.tensors[i], 0)
-        self.norm = sqrt(total) * self.scale
-        if self.clip_norm != INFINITY and not self.norm + 1e-6 <= self.clip_norm:
-            factor = self.clip_norm / (self.norm + 1e-6)
+        self.totals.norm = sqrt(total) * self.scale
+        if bound != INFINITY and not self.totals.norm + 1e-6 <= bound:
+            factor = bound / (self.totals.norm + 1e-6)
         self.plan.clip_numbers[0] *= factor
-        if not self.plan.clips_value:
+        if not self.plan.stages.clips_value:
             for i in range(self.owned):
                 self.owners[i].own_numbers[0] *= factor
-
-
-cdef class Swapped:
-    """Within ``with``, the averages are in the parameters' place, and the busy lock is held.
-
-    As with busy locks, no signal's exception comes between what happens here and the ``with`` that it belongs to.
-    """
-    cdef Engine engine
-
-    def __cinit__(self, Engine engine):
-        self.engine = engine
-
-    def __enter__(self):
-        self.engine.enter()
-        try:
-            self.engine.swap(False)
-        except BaseException:  # whatever it is: where ``with`` is not entered, nobody else gives the lock back
-            self.engine.busy.drop()
-            raise
-
-    def __exit__(self, *error):
-        try:
-            self.engine.swap(True)
-        finally:
-            self.engine.busy.drop()
 
 
 cdef void* data_of(block) noexcept:

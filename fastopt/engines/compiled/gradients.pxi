@@ -22,10 +22,20 @@ cdef inline bint same_layout(cnp.ndarray a, cnp.ndarray view, int also) noexcept
     )
 
 
+cdef void zero(char* start, int axes, const cnp.npy_intp* shape, const cnp.npy_intp* strides, Py_ssize_t itemsize) noexcept:
+    """Zero an array with any strides."""
+    cdef Py_ssize_t i
+    if axes == 0:
+        memset(start, 0, itemsize)
+        return
+    for i in range(shape[0]):
+        zero(start + i * strides[0], axes - 1, shape + 1, strides + 1, itemsize)
+
+
 cdef class GradientChecks:
     """The gradients of the step that is being made, and the parameters that they belong to."""
     cdef Plan plan
-    cdef Py_ssize_t* order  # of the gradients in memory, as it was last
+    cdef pair[uintptr_t, Py_ssize_t]* order  # of the gradients in memory, as it was last: addresses and indices
     cdef Py_ssize_t count
     cdef list parameters, arrays, views, names, held, copied, bound
     cdef object addresses
@@ -49,15 +59,22 @@ cdef class GradientChecks:
         self.starts = <const uintptr_t*>cnp.PyArray_DATA(self.starts_array)
         self.ends = <const uintptr_t*>cnp.PyArray_DATA(self.ends_array)
         self.blocks = len(addresses.starts)
-        self.order = <Py_ssize_t*>PyMem_Calloc(self.count, sizeof(Py_ssize_t))
+        self.order = <pair[uintptr_t, Py_ssize_t]*>PyMem_Calloc(self.count, sizeof(pair[uintptr_t, Py_ssize_t]))
         if self.order == NULL:
             raise MemoryError
         for i in range(self.count):
-            self.order[i] = i
+            self.order[i].second = i
         return 0
 
     def __dealloc__(self):
         PyMem_Free(self.order)
+
+    cdef void zero_copied(self) noexcept:
+        """Zero the gradients of which copies were used."""
+        cdef cnp.ndarray g
+        if self.copied is not None:
+            for g in self.copied:
+                zero(<char*>cnp.PyArray_DATA(g), cnp.PyArray_NDIM(g), g.shape, g.strides, g.itemsize)
 
     @cython.boundscheck(True)  # another thread may shorten the list
     cdef int hold(self, grads) except -1:
@@ -96,7 +113,7 @@ cdef class GradientChecks:
             if self.plan.tensors[i].active and not self.fits(i):
                 again = True
                 break
-        if again or self.plan.zeroes and not self.are_disjoint():
+        if again or self.plan.stages.zeroes and not self.are_disjoint():
             self.check_slowly()
             # Python has run since the first look: nothing that fitted may have changed.
             for i in range(self.count):
@@ -113,9 +130,10 @@ cdef class GradientChecks:
                 parameter = self.parameters[i]
                 parameter.check_unchanged()
                 if given[i] is not None:
-                    self.held[i] = parameter.check_gradient(given[i], self.addresses, self.plan.zeroes)
-        if self.plan.zeroes:
+                    self.held[i] = parameter.check_gradient(given[i], self.addresses, self.plan.stages.zeroes)
+        if self.plan.stages.zeroes:
             check_disjoint([parameter.label for parameter in self.parameters], given)
+            # Plain arrays, because a subclass may do anything when it is written to.
             self.copied = [np.asarray(g) for g, held in zip(given, self.held) if g is not held]
         return 0
 
@@ -136,7 +154,7 @@ cdef class GradientChecks:
         """Whether a gradient is plainly its parameter's: in type, shape and order, and disjoint from all state."""
         cdef Tensor* tensor = &self.plan.tensors[i]
         cdef cnp.ndarray view = <cnp.ndarray>self.views[i]
-        cdef int flags = cnp.NPY_ARRAY_WRITEABLE if self.plan.zeroes else 0
+        cdef int flags = cnp.NPY_ARRAY_WRITEABLE if self.plan.stages.zeroes else 0
         if not cnp.PyArray_CheckExact(g) or not same_layout(<cnp.ndarray>g, view, flags):
             return False
         if cnp.PyArray_DATA(<cnp.ndarray>g) != tensor.disjoint:
@@ -160,22 +178,24 @@ cdef class GradientChecks:
 
     cdef bint are_disjoint(self) noexcept:
         """Whether no two gradients share memory. Their order in memory is most often that of the step before."""
-        cdef Py_ssize_t i, j, one
-        cdef uintptr_t end = 0
-        for i in range(1, self.count):
-            one = self.order[i]
-            j = i
-            while j > 0 and self.address(self.order[j - 1]) > self.address(one):
-                self.order[j] = self.order[j - 1]
-                j -= 1
-            self.order[j] = one
+        cdef Py_ssize_t i
+        if self.follow_each_other():
+            return True
         for i in range(self.count):
-            one = self.order[i]
-            if self.held[one] is not None and self.plan.tensors[one].n > 0:
-                if self.address(one) < end:
-                    return False
-                end = self.address(one) + <uintptr_t>(self.plan.tensors[one].n * self.plan.tensors[one].itemsize)
-        return True
+            g = self.held[self.order[i].second]
+            self.order[i].first = 0 if g is None else <uintptr_t>cnp.PyArray_DATA(<cnp.ndarray>g)
+        sort(self.order, self.order + self.count)
+        return self.follow_each_other()
 
-    cdef inline uintptr_t address(self, Py_ssize_t i) noexcept:
-        return 0 if self.held[i] is None else <uintptr_t>cnp.PyArray_DATA(<cnp.ndarray>self.held[i])
+    cdef bint follow_each_other(self) noexcept:
+        """Whether each gradient begins behind the end of that before, in the order of the last sorting."""
+        cdef Py_ssize_t i, one
+        cdef uintptr_t start, end = 0
+        for i in range(self.count):
+            one = self.order[i].second
+            if self.held[one] is not None and self.plan.tensors[one].n > 0:
+                start = <uintptr_t>cnp.PyArray_DATA(<cnp.ndarray>self.held[one])
+                if start < end:
+                    return False
+                end = start + <uintptr_t>(self.plan.tensors[one].n * self.plan.tensors[one].itemsize)
+        return True

@@ -27,10 +27,10 @@ cdef class Group:
     cdef double lr
     cdef Tensor* last
 
-    def __cinit__(self, Py_ssize_t index, call, kernels):
+    def __cinit__(self, Py_ssize_t index, call, kernels, bint narrow):
         key = key_of(call.formula)
         choose, arrays, inputs, loops = loops_of(kernels, call.formula)
-        self.call, self.index, self.largest = call, index, DBL_MAX
+        self.call, self.index, self.largest = call, index, FLT_MAX if narrow else DBL_MAX
         self.choose = <Choose>PyCapsule_GetPointer(choose, b"fastopt numbers")
         names = [name for name in call.arrays if name != "p"]
         if len(names) != len(arrays) or [*call.inputs, *call.carried] != list(inputs):

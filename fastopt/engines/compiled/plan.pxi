@@ -10,10 +10,8 @@ from libc.string cimport memset
 
 cdef extern from "pool.hpp":
     void for_each "fastopt::Pool::for_each"(
-        int threads, Py_ssize_t count, void (*work)(void*, Py_ssize_t) noexcept nogil, void* context
+        int threads, Py_ssize_t count, void (*work)(void*, Py_ssize_t, int) noexcept nogil, void* context
     ) noexcept nogil
-
-    double* scratch "fastopt::scratch<CHUNK_ELEMENTS>"() noexcept nogil
 
 cdef extern from "subnormals.h":
     uint64_t fastopt_mode() noexcept nogil
@@ -66,6 +64,7 @@ cdef struct Tensor:
     void* grad_sum  # or NULL
     void* ema  # or NULL
     double* carried  # the numbers that the rule carries from update to update
+    int64_t* counts  # of steps, and of the gradients in their sum
     int count  # of buffers
     int array_count  # of those that are there
     Py_ssize_t n
@@ -85,26 +84,36 @@ cdef struct Task:
     Py_ssize_t start  # of the chunk, where it is one tensor
 
 
+cdef struct StageNumbers:
+    # The options of the stages, and what follows from them.
+    int64_t accumulate
+    bint accumulates, checks_finite, skips, clips_value, keeps_ema, zeroes, flushes
+    double loss_scale, accumulate_scale
+    double clip_norm  # or -1
+    double clip_bound
+    double ema_numbers[2]
+
+
 cdef struct Plan:
     Tensor* tensors
     Task* tasks
     double* sums  # MAX_SUMS for each chunk
     Py_ssize_t task_count
-    # The stages for float32 and float64, and which of them are on.
+    double* scratch  # room for a chunk of clipped gradients, for each thread
+    Py_ssize_t scratch_size  # of one of them, in elements
+    # The stages for float32 and float64, and their options.
     Reduction sum_of_squares[2]
     Kernel accumulate[2]
     Kernel clip[2]
     Kernel update_ema[2]
     Kernel swap[2]
-    bint accumulates, clips_value, keeps_ema, zeroes, flushes
-    double accumulate_scale
+    const StageNumbers* stages
     double clip_numbers[2]  # scale and bound
-    double ema_numbers[2]
     int parts  # that the pass does
     uint64_t mode  # of the arithmetic of the thread that steps
 
 
-cdef void do_chunk(Plan* plan, Tensor* tensor, Py_ssize_t start) noexcept nogil:
+cdef void do_chunk(Plan* plan, Tensor* tensor, Py_ssize_t start, int thread) noexcept nogil:
     cdef int j, parts = plan.parts, double_ = tensor.itemsize == 8
     cdef Py_ssize_t n = min(tensor.n - start, <Py_ssize_t>CHUNK_ELEMENTS)
     cdef Py_ssize_t offset = start * tensor.itemsize, size = n * tensor.itemsize
@@ -117,8 +126,8 @@ cdef void do_chunk(Plan* plan, Tensor* tensor, Py_ssize_t start) noexcept nogil:
         plan.sum_of_squares[double_](&given, NULL, n, sums)
     if parts & ACCUMULATE and given != NULL:
         pair[0], pair[1] = <char*>tensor.grad_sum + offset, given
-        plan.accumulate[double_](pair, &plan.accumulate_scale, n)
-        if plan.zeroes:
+        plan.accumulate[double_](pair, &plan.stages.accumulate_scale, n)
+        if plan.stages.zeroes:
             memset(given, 0, size)
     if not parts & (SUM_SQUARES | REDUCE | UPDATE | SWAP):
         return
@@ -127,39 +136,39 @@ cdef void do_chunk(Plan* plan, Tensor* tensor, Py_ssize_t start) noexcept nogil:
     gradient = buffers[1]
     if parts & SUM_SQUARES:
         plan.sum_of_squares[double_](&gradient, NULL, n, sums)
-    if plan.clips_value and parts & (REDUCE | UPDATE):
-        buffers[1] = scratch()
+    if parts & (REDUCE | UPDATE) and plan.stages.clips_value:
+        buffers[1] = plan.scratch + thread * plan.scratch_size
         pair[0], pair[1] = buffers[1], gradient
         plan.clip[double_](pair, plan.clip_numbers, n)
     if parts & REDUCE and tensor.loop.sum_count > 0:
         tensor.loop.reductions[double_](buffers, tensor.numbers, n, sums)
     if parts & UPDATE:
         tensor.loop.kernels[double_](buffers, tensor.numbers, n)
-        if plan.keeps_ema:
+        if plan.stages.keeps_ema:
             pair[0], pair[1] = <char*>tensor.ema + offset, buffers[0]
-            plan.update_ema[double_](pair, plan.ema_numbers, n)
+            plan.update_ema[double_](pair, plan.stages.ema_numbers, n)
         # A sum has to start again from zero, whatever becomes of the gradients.
-        if plan.accumulates or plan.zeroes:
+        if plan.stages.accumulates or plan.stages.zeroes:
             memset(gradient, 0, size)
     if parts & SWAP:
         pair[0], pair[1] = <char*>tensor.ema + offset, buffers[0]
         plan.swap[double_](pair, NULL, n)
 
 
-cdef void do_task(void* context, Py_ssize_t index) noexcept nogil:
+cdef void do_task(void* context, Py_ssize_t index, int thread) noexcept nogil:
     cdef Plan* plan = <Plan*>context
     cdef Task* task = &plan.tasks[index]
     cdef Py_ssize_t i
     for i in range(task.first, task.last):
         if plan.tensors[i].active and task.start < plan.tensors[i].n:
-            do_chunk(plan, &plan.tensors[i], task.start)
+            do_chunk(plan, &plan.tensors[i], task.start, thread)
 
 
-cdef void do_task_in_mode(void* context, Py_ssize_t index) noexcept nogil:
+cdef void do_task_in_mode(void* context, Py_ssize_t index, int thread) noexcept nogil:
     """Where there are helpers: they have their mode from the thread that made them, which need not be this caller."""
     cdef uint64_t before = fastopt_mode()
     fastopt_set_mode((<Plan*>context).mode)
-    do_task(context, index)
+    do_task(context, index, thread)
     fastopt_set_mode(before)
 
 

@@ -26,14 +26,8 @@
 
 namespace fastopt {
 
-// A buffer of `size` doubles for each thread that asks for one.
-template <ptrdiff_t size>
-double* scratch() {
-    alignas(64) static thread_local double room[size];
-    return room;
-}
-
-using Work = void (*)(void* context, ptrdiff_t task);
+// Does a task, in one of the threads that share the work; the caller is thread 0.
+using Work = void (*)(void* context, ptrdiff_t task, int thread);
 
 class Pool {
     // How long to look for what is about to happen before sleeping: a thread that is done waits some ten microseconds
@@ -71,7 +65,7 @@ class Pool {
     void take_tasks(int party) {
         for (int i = 0; i < parties; ++i) {
             Share& share = shares[(party + i) % parties];
-            for (ptrdiff_t task = share.next++; task < share.end; task = share.next++) work(context, task);
+            for (ptrdiff_t task = share.next++; task < share.end; task = share.next++) work(context, task, party);
         }
     }
 
@@ -130,7 +124,12 @@ class Pool {
 #endif
         Pool* pool = current();
         if (pool == nullptr) {
-            Pool* fresh = new (std::nothrow) Pool;
+            Pool* fresh;
+            try {
+                fresh = new Pool;
+            } catch (const std::exception&) {
+                return nullptr;
+            }
             if (current().compare_exchange_strong(pool, fresh)) return fresh;
             delete fresh;
         }
@@ -170,12 +169,12 @@ class Pool {
     }
 
 public:
-    // Does `work(context, task)` for each task from 0 to count - 1, each in one of up to `threads` threads.
+    // Does `work(context, task, thread)` for each task from 0 to count - 1, each in one of up to `threads` threads.
     static void for_each(int threads, ptrdiff_t count, Work work, void* context) noexcept {
         Pool* pool = threads > 1 && count > 1 ? get() : nullptr;
         const int helpers = static_cast<int>(threads < count ? threads : count) - 1;
         if (pool != nullptr && pool->run(helpers, count, work, context)) return;
-        for (ptrdiff_t task = 0; task < count; ++task) work(context, task);
+        for (ptrdiff_t task = 0; task < count; ++task) work(context, task, 0);
     }
 };
 

@@ -1,0 +1,42 @@
+"""Several assignments as one: all of them happen or none, whatever interrupts.
+
+A signal's exception, such as that of Ctrl-C, can be raised between any two operations of Python, but not within a call
+of C. So what belongs together is built completely first, and then put in its place by one call, which needs no memory
+either.
+"""
+
+from collections import deque
+from collections.abc import Callable, Iterable
+from functools import partial
+from itertools import starmap
+from operator import setitem
+from typing import Any, TypeAlias
+
+from numpy.typing import NDArray
+
+Assignment: TypeAlias = tuple[Any, Any, Any]  # container, key, value: container[key] = value
+
+_ALL = slice(None)
+
+
+def copying(target: NDArray[Any], source: NDArray[Any]) -> Assignment:
+    """The assignment that copies one flat array into another of the same length and dtype.
+
+    Between memoryviews, because NumPy would need memory for it.
+    """
+    return memoryview(target), _ALL, memoryview(source)
+
+
+def prepared(assignments: Iterable[Assignment]) -> Callable[[], None]:
+    """A call that does the assignments, once, in their order. The containers are dicts and lists that have the key
+    already, memoryviews, and arrays that get others of their own dtype and shape: then there is nothing that can fail."""
+    return partial(deque[None](maxlen=0).extend, starmap(setitem, assignments))
+
+
+def assign(assignments: Iterable[Assignment]) -> None:
+    """Do the assignments now."""
+    assignments = list(assignments)
+    # What is replaced may run code of others when it is freed, and lives until all is in its place.
+    replaced = [container[key] for container, key, _ in assignments]
+    prepared(assignments)()
+    del replaced

@@ -1,0 +1,4 @@
+cdef class BusyLock:
+    cdef bint held
+    cdef int take(self) except -1
+    cdef int drop(self) noexcept

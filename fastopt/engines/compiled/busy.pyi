@@ -1,0 +1,16 @@
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from types import TracebackType
+
+class BusyLock:
+    def locked(self) -> bool: ...
+    def __enter__(self) -> None: ...
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None, /
+    ) -> None: ...
+
+class Around(AbstractContextManager[None]):
+    def __init__(self, busy: BusyLock, before: Callable[[], object], after: Callable[[], object]) -> None: ...
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None, /
+    ) -> None: ...
