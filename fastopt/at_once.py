@@ -24,12 +24,15 @@ def copying(target: NDArray[Any], source: NDArray[Any]) -> Assignment:
 
     Between memoryviews, because NumPy would need memory for it.
     """
-    return memoryview(target), _ALL, memoryview(source)
+    return target.data, _ALL, source.data
 
 
 def prepared(assignments: Iterable[Assignment]) -> Callable[[], None]:
-    """A call that does the assignments, once, in their order. The containers are dicts and lists that have the key
-    already, memoryviews, and arrays that get others of their own dtype and shape: then there is nothing that can fail."""
+    """A call that does the assignments, once, in their order.
+
+    The containers are dicts and lists that have the key already, memoryviews, and arrays that get others of their own
+    dtype and shape: then there is nothing that can fail.
+    """
     return partial(deque[None](maxlen=0).extend, starmap(setitem, assignments))
 
 

@@ -11,8 +11,8 @@ from fastopt.arrays.addresses import AddressMap
 from fastopt.arrays.forms import Gradients, Params, check_names, group_dict, group_dicts
 from fastopt.arrays.layout import Array
 from fastopt.arrays.parameter import Parameter
-from fastopt.attributes import OptionOfGroups, OptionOfStages
 from fastopt.at_once import Assignment, assign
+from fastopt.attributes import OptionOfGroups, OptionOfStages
 from fastopt.engines.busy import BusyLock, not_busy
 from fastopt.engines.choice import backend_for
 from fastopt.engines.shared import BOUND

@@ -7,8 +7,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fastopt.arrays.addresses import AddressMap
-from fastopt.at_once import Assignment, copying
 from fastopt.arrays.layout import Array, check_aligned, check_writeable, dtype_name, flat, plain, start_of, state_blocks
+from fastopt.at_once import Assignment, copying
 from fastopt.stages import COPY, GRAD_SUM
 
 

@@ -13,7 +13,7 @@ else:  # a pure NumPy install
     from threading import Lock as BusyLock
 
     @contextmanager
-    def Around(busy, before, after):  # noqa: N802 - a class where it is compiled
+    def Around(busy, before, after):
         """Holds a lock within ``with``, and calls one function after taking it and another before giving it back.
 
         The second is called even where the first was interrupted.

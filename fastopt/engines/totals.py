@@ -1,5 +1,7 @@
 """What all steps of an optimizer have counted and measured."""
 
+from typing import Any
+
 import numpy as np
 
 from fastopt.at_once import Assignment, copying
@@ -49,5 +51,5 @@ class Totals:
         """These with some of them changed."""
         return Totals(**{**self.as_dict(), **changes})
 
-    def as_dict(self) -> dict[str, float]:
+    def as_dict(self) -> dict[str, Any]:
         return {name: getattr(self, name) for name in ("updates", "calls", "skipped_steps", "norm")}
