@@ -12,6 +12,7 @@ from itertools import starmap
 from operator import setitem
 from typing import Any, TypeAlias
 
+import numpy as np
 from numpy.typing import NDArray
 
 Assignment: TypeAlias = tuple[Any, Any, Any]  # container, key, value: container[key] = value
@@ -22,9 +23,11 @@ _ALL = slice(None)
 def copying(target: NDArray[Any], source: NDArray[Any]) -> Assignment:
     """The assignment that copies one flat array into another of the same length and dtype.
 
-    Between memoryviews, because NumPy would need memory for it.
+    Between memoryviews, because NumPy would need memory for it; of bytes, which have one format only.
     """
-    return target.data, _ALL, source.data
+    if (target.shape, target.dtype) != (source.shape, source.dtype):
+        raise ValueError(f"{source.dtype} of shape {source.shape} cannot replace {target.dtype} of {target.shape}")
+    return target.view(np.uint8).data, _ALL, source.view(np.uint8).data
 
 
 def prepared(assignments: Iterable[Assignment]) -> Callable[[], None]:

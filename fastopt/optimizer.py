@@ -13,6 +13,7 @@ from fastopt.arrays.layout import Array
 from fastopt.arrays.parameter import Parameter
 from fastopt.at_once import Assignment, assign
 from fastopt.attributes import OptionOfGroups, OptionOfStages
+from fastopt.checkpoint import Checkpoints
 from fastopt.engines.busy import BusyLock, not_busy
 from fastopt.engines.choice import backend_for
 from fastopt.engines.shared import BOUND
@@ -21,10 +22,9 @@ from fastopt.groups import ParamGroup, State, known
 from fastopt.options import did_you_mean
 from fastopt.rule import Rule
 from fastopt.stages import EMA, STAGE_NAMES, StageOptions, Stages
-from fastopt.state_dict import StateDicts
 
 
-class Optimizer(StateDicts, StageOptions, Rule):
+class Optimizer(Checkpoints, StageOptions, Rule):
     """The base of all rules: it owns the parameter groups and the state, and takes the steps.
 
     A rule is a subclass. Its `formula` is its arithmetic (see `fastopt.formula`), and its options are annotated class

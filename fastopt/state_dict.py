@@ -5,7 +5,10 @@ from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from numbers import Integral, Real
 from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
+import numpy as np
+
 from fastopt.arrays.forms import group_dict
+from fastopt.arrays.layout import Array, flat
 from fastopt.arrays.parameter import Parameter
 from fastopt.at_once import Assignment, assign
 from fastopt.engines.busy import BusyLock, not_busy
@@ -21,13 +24,21 @@ STAGE_COUNTS = ("calls", "skipped_steps")  # those of the totals that stand unde
 _SAME = "make the optimizer as the saved one was made"
 
 
+class StateOfOne(NamedTuple):
+    """The state of one parameter, checked."""
+
+    counts: list[int]
+    carried: list[float]
+    arrays: list[Array]  # as they were given
+
+
 class Loaded(NamedTuple):
     """What a state dict holds, checked."""
 
     groups: list[Resolved]
     stages: Stages
     totals: Totals
-    state: list[Any]  # of each parameter, as `Parameter.set_state` takes it
+    state: list[StateOfOne]
 
 
 class StateDicts:
@@ -71,9 +82,17 @@ class StateDicts:
         """
         # By a call: in newer Pythons an interrupt can slip out between a comprehension and the `with` around it.
         with not_busy(self._busy):
-            return self._snapshot()
+            return self._copied_snapshot()
+
+    def _copied_snapshot(self) -> dict[str, Any]:
+        snapshot = self._snapshot()
+        for one in snapshot["state"].values():
+            for name, value in one.items():
+                one[name] = value if isinstance(value, int | float) else value.copy(order="K")
+        return snapshot
 
     def _snapshot(self) -> dict[str, Any]:
+        """The state dict with the state arrays themselves."""
         return _snapshot(self._state, self._groups, self._stages, self._totals)
 
     def load_state_dict(self, state_dict: Mapping[str, Any]) -> None:
@@ -98,19 +117,24 @@ class StateDicts:
         In each of these cases nothing has changed.
         """
         with not_busy(self._busy):
-            loaded = _checked(state_dict, cast(type[Rule], type(self)), self._groups, self._parameters, self._stages)
-            assign(
-                [
-                    *(
-                        one
-                        for group, new in zip(self._groups, loaded.groups, strict=True)
-                        for one in group._becoming(new)
-                    ),
-                    *self._becoming(loaded.stages),
-                    self._totals.becoming(loaded.totals),
-                    *self._becoming_state(loaded.state),
-                ]
-            )
+            loaded = self._checked("state_dict", state_dict)
+            states = [
+                # Copies, because the arrays may be this optimizer's own in another order.
+                (counts, carried, [flat(np.array(array, order=parameter.order)) for array in arrays])
+                for parameter, (counts, carried, arrays) in zip(self._parameters, loaded.state, strict=True)
+            ]
+            assign([*self._becoming_options(loaded), *self._becoming_state(states)])
+
+    def _checked(self, source: str, state_dict: Any) -> Loaded:
+        rule = cast(type[Rule], type(self))
+        return _checked(source, state_dict, rule, self._groups, self._parameters, self._stages)
+
+    def _becoming_options(self, loaded: Loaded) -> Iterator[Assignment]:
+        """The assignments that take over options and totals."""
+        for group, resolved in zip(self._groups, loaded.groups, strict=True):
+            yield from group._becoming(resolved)
+        yield from self._becoming(loaded.stages)
+        yield self._totals.becoming(loaded.totals)
 
     def __getstate__(self) -> dict[str, Any]:
         built = {"_parameters", "_groups", "_state", "_totals", "_engine", "_backend", "_busy"}
@@ -140,10 +164,7 @@ class StateDicts:
 
 def _snapshot(states: Sequence[State], groups: Sequence[ParamGroup], stages: Stages, totals: Totals) -> dict[str, Any]:
     """The state dict of an optimizer."""
-    state = {
-        index: {name: value if isinstance(value, int | float) else value.copy(order="K") for name, value in one.items()}
-        for index, one in enumerate(states)
-    }
+    state = {index: dict(one) for index, one in enumerate(states)}
     saved: list[dict[str, Any]] = []
     indices = iter(state)
     for group in groups:
@@ -156,38 +177,50 @@ def _snapshot(states: Sequence[State], groups: Sequence[ParamGroup], stages: Sta
 
 
 def _checked(
-    state_dict: Any, rule: type[Rule], groups: Sequence[ParamGroup], parameters: Sequence[Parameter], stages: Stages
+    source: str,
+    state_dict: Any,
+    rule: type[Rule],
+    groups: Sequence[ParamGroup],
+    parameters: Sequence[Parameter],
+    stages: Stages,
 ) -> Loaded:
-    """What a state dict holds for an optimizer with these groups; raises where it does not fit."""
+    """What a state dict holds for an optimizer with these groups; raises, with its source, where it does not fit."""
     expected = ("version", "updates", "state", "param_groups", "stages")
-    version, updates, state, given, of_stages = _entries("state_dict", state_dict, expected)
+    version, updates, state, given, of_stages = _entries(source, state_dict, expected)
     if type(version) is not int or version != VERSION:
-        raise ValueError(f"state_dict['version']: this fastopt reads version {VERSION}, found {version!r}")
-    resolved, keys = _check_groups(given, rule, groups)
-    stages, counts = _check_stages(of_stages, stages)
-    totals = Totals(_count("state_dict['updates']", updates), **counts)
-    blocks = _entries("state_dict['state']", state, keys)
-    checked: list[Any] = []
-    for parameter, block in zip(parameters, blocks, strict=True):
-        label = f"state_dict['state']: {parameter.label}"
-        entries = dict(zip(parameter.state_names, _entries(label, block, parameter.state_names), strict=True))
-        steps = [_count(f"{label}: {name!r}", entries[name]) for name in parameter.count_names]
-        if sum(steps[1:]) > totals.calls:
-            raise ValueError(f"{label}: 'accumulated': there were only {totals.calls} calls for {steps[1]}")
-        carried = [_number(f"{label}: {name!r}", entries[name]) for name in parameter.carried_names]
-        # Copies, because the arrays may be this optimizer's own in another order.
-        flats = [parameter.checked_state(f"{label}: {name!r}", entries[name]) for name in parameter.state_flats]
-        checked.append((steps, carried, flats))
-    return Loaded(resolved, stages, totals, checked)
+        raise ValueError(f"{source}['version']: this fastopt reads version {VERSION}, found {version!r}")
+    resolved, keys = _check_groups(f"{source}['param_groups']", given, rule, groups)
+    stages, counts = _check_stages(f"{source}['stages']", of_stages, stages)
+    totals = Totals(_count(f"{source}['updates']", updates), **counts)
+    blocks = _entries(f"{source}['state']", state, keys)
+    states = [
+        checked_state(source, parameter, block, totals.calls)
+        for parameter, block in zip(parameters, blocks, strict=True)
+    ]
+    return Loaded(resolved, stages, totals, states)
 
 
-def _check_groups(given: Any, rule: type[Rule], groups: Sequence[ParamGroup]) -> tuple[list[Resolved], list[Any]]:
+def checked_state(source: str, parameter: Parameter, block: Any, calls: int) -> StateOfOne:
+    """What a state dict's entry holds for a parameter, after so many calls of `step` since the last update."""
+    label = f"{source}['state']: {parameter.label}"
+    entries = dict(zip(parameter.state_names, _entries(label, block, parameter.state_names), strict=True))
+    counts = [_count(f"{label}: {name!r}", entries[name]) for name in parameter.count_names]
+    if sum(counts[1:]) > calls:
+        raise ValueError(f"{label}: 'accumulated': there were only {calls} calls for {counts[1]}")
+    carried = [_number(f"{label}: {name!r}", entries[name]) for name in parameter.carried_names]
+    arrays = [parameter.check_state(f"{label}: {name!r}", entries[name]) for name in parameter.state_flats]
+    return StateOfOne(counts, carried, arrays)
+
+
+def _check_groups(
+    source: str, given: Any, rule: type[Rule], groups: Sequence[ParamGroup]
+) -> tuple[list[Resolved], list[Any]]:
     """The options of each group, and the keys of all parameters' state."""
-    _check_length("state_dict['param_groups']", given, len(groups), "groups")
+    _check_length(source, given, len(groups), "groups")
     resolved: list[Resolved] = []
     keys: list[Any] = []
     for index, (mine, loaded) in enumerate(zip(groups, given, strict=True)):
-        label = f"state_dict['param_groups'][{index}]"
+        label = f"{source}[{index}]"
         loaded = dict(zip(mine, _entries(label, loaded, mine), strict=True))
         members = loaded.pop("params")
         _check_length(f"{label}['params']", members, len(mine["params"]), "parameters")
@@ -205,20 +238,20 @@ def _check_groups(given: Any, rule: type[Rule], groups: Sequence[ParamGroup]) ->
         _check_arrays(f"{label}: its options", resolved[-1].arrays, mine._resolved.arrays)
     for key, count in Counter(keys).items():
         if count > 1:
-            raise ValueError(f"state_dict['param_groups']: {key} stands for more than one parameter")
+            raise ValueError(f"{source}: {key} stands for more than one parameter")
     return resolved, keys
 
 
-def _check_stages(given: Any, present: Stages) -> tuple[Stages, dict[str, int]]:
+def _check_stages(source: str, given: Any, present: Stages) -> tuple[Stages, dict[str, int]]:
     """The stages' options and counts."""
     names = (*STAGE_NAMES, *STAGE_COUNTS)
-    loaded = dict(zip(names, _entries("state_dict['stages']", given, names), strict=True))
-    counts = {name: _count(f"state_dict['stages'][{name!r}]", loaded.pop(name)) for name in STAGE_COUNTS}
+    loaded = dict(zip(names, _entries(source, given, names), strict=True))
+    counts = {name: _count(f"{source}[{name!r}]", loaded.pop(name)) for name in STAGE_COUNTS}
     stages = present.changed(**loaded)
-    _check_arrays("state_dict['stages']: they", stages.arrays, present.arrays)
+    _check_arrays(f"{source}: they", stages.arrays, present.arrays)
     check_stages(stages)
     if counts["calls"] and stages.accumulate == 1:
-        raise ValueError(f"state_dict['stages']['calls']: without accumulate it is 0, found {counts['calls']}")
+        raise ValueError(f"{source}['calls']: without accumulate it is 0, found {counts['calls']}")
     return stages, counts
 
 

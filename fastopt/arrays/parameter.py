@@ -100,14 +100,14 @@ class Parameter:
         """A state array in the parameter's shape: a new view each time, because a view's shape can be changed."""
         return self.state_flats[name].reshape(self.view.shape, order=self.order)
 
-    def checked_state(self, label: str, array: object) -> Array:
-        """A copy of what is to become a state array, flat in the parameter's order; or raise if it does not fit."""
+    def check_state(self, label: str, array: object) -> Array:
+        """What is to become a state array, as a plain array; or raise if it does not fit."""
         given = plain(label, array)
         if given.dtype != self.view.dtype:
             raise TypeError(f"{label}: expected {dtype_name(self.view.dtype)}, found {dtype_name(given.dtype)}")
         if given.shape != self.view.shape:
             raise ValueError(f"{label}: expected shape {self.view.shape}, found {given.shape}")
-        return flat(np.array(given, order=self.order))
+        return given
 
     def saved_state(self) -> tuple[list[int], list[float], list[Array]]:
         """Copies of counts, carried numbers and flat state arrays."""

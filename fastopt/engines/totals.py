@@ -47,7 +47,7 @@ class Totals:
         """The assignment that makes them equal to others."""
         return copying(self.array, other.array)
 
-    def changed(self, **changes: float) -> "Totals":
+    def changed(self, **changes: Any) -> "Totals":
         """These with some of them changed."""
         return Totals(**{**self.as_dict(), **changes})
 

@@ -1,0 +1,344 @@
+"""One file of arrays and a JSON text: written whole or not at all, and refused if a single byte of it is wrong.
+
+It is a zip file as NumPy's, so that `numpy.load` opens it too, with a checksum as the archive's comment: SHA-256 of the
+SHA-256s of all that comes before it, in pieces of 8 MiB. In pieces, because several threads can sum those at once.
+"""
+
+import errno
+import hashlib
+import json
+import math
+import os
+import secrets
+import struct
+import sys
+from collections import deque
+from collections.abc import Generator, Iterable, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from types import TracebackType
+from typing import Any, BinaryIO, Literal, NamedTuple, cast
+from zipfile import ZIP_STORED, ZipFile, ZipInfo
+
+import numpy as np
+from numpy.lib import format as npy
+
+from fastopt.arrays.layout import Array, flat
+
+if sys.platform != "win32":  # where a file that is open cannot be removed, so that none needs to be locked
+    import fcntl
+
+_HEADER = "fastopt.json"
+_MARK = b"fastopt, sha256 of 8 MiB pieces: "
+_COMMENT = len(_MARK) + 64
+_PIECE = 8 << 20
+_LOCAL, _LENGTHS = 30, 26  # the size of what stands before a member, and where it says how long its name is
+_PARTIAL = ".fastopt-partial"  # with which the names of files end that are being written
+
+
+class Damaged(ValueError):
+    """A file is not as it was written."""
+
+
+class Stored(NamedTuple):
+    """Where an array lies in a file."""
+
+    shape: tuple[int, ...]
+    dtype: np.dtype[Any]
+    order: Literal["C", "F"]
+    start: int
+    stop: int
+
+    def like(self) -> Array:
+        """An array of this shape and type that takes no memory."""
+        return np.broadcast_to(np.zeros((), self.dtype.newbyteorder("=")), self.shape)
+
+    def flat(self, content: Array, order: Literal["C", "F"]) -> Array:
+        """The array in the bytes of the file, flat, with its elements in this order."""
+        stored = content[self.start : self.stop].view(self.dtype)
+        if order == self.order and self.dtype.isnative:
+            return stored
+        return flat(np.array(stored.reshape(self.shape, order=self.order), self.dtype.newbyteorder("="), order=order))
+
+
+def write(path: str, header: Mapping[str, Any], arrays: Iterable[tuple[str, Array]], threads: int) -> None:
+    """Write a file, or replace one: whoever reads the path meanwhile, or after a crash, finds the old or the new one.
+
+    Parameters
+    ----------
+    path : str
+    header : mapping
+        What JSON can hold.
+    arrays : iterable of (str, ndarray)
+        Contiguous arrays of float32 or float64, by their names in the file.
+    threads : int
+        How many threads may sum.
+    """
+    text = json.dumps(header).encode()
+    with _replacing(path) as file, _Sums(threads) as sums:
+        summed = _Summed(file, sums)
+        with ZipFile(cast(BinaryIO, summed), "w") as archive:
+            archive.comment = bytes(_COMMENT)
+            archive.writestr(ZipInfo(_HEADER), text)
+            for name, array in arrays:
+                with archive.open(ZipInfo(f"{name}.npy"), "w", force_zip64=True) as member:
+                    npy.write_array_header_1_0(member, npy.header_data_from_array_1_0(array))
+                    data = flat(array).data.cast("B")
+                    for start in range(0, len(data), _PIECE):
+                        member.write(data[start : start + _PIECE])
+        summed.end()
+        file.seek(-_COMMENT, os.SEEK_END)
+        file.write(_MARK + sums.digest)
+
+
+class Reader:
+    """A file opened for reading: its header, and where its arrays lie. `read` checks all of it.
+
+    Parameters
+    ----------
+    path : str
+    threads : int
+        How many threads may sum.
+
+    Raises
+    ------
+    Damaged
+        It is not as it was written, or was not written by `write`.
+    OSError
+        It cannot be opened.
+
+    Attributes
+    ----------
+    header : dict
+        Only to be believed when `read` or `check` has returned, as `arrays`.
+    arrays : dict of str to Stored
+    """
+
+    header: dict[str, Any]
+    arrays: dict[str, Stored]
+
+    def __init__(self, path: str, threads: int) -> None:
+        self._path = path
+        self._threads = threads
+        self._file = open(path, "rb")  # noqa: SIM115 - closed by `with`
+        self._status = os.fstat(self._file.fileno())
+        try:
+            self._read_directory()
+        except MemoryError:
+            raise
+        except Exception as error:  # whatever a wrong byte leads to
+            raise self._damaged() from error
+
+    def _damaged(self) -> Damaged:
+        return Damaged(f"{self._path}: it is damaged, or was not written by `save`; nothing was loaded")
+
+    def _read_directory(self) -> None:
+        with ZipFile(self._file) as archive:
+            if archive.comment[: len(_MARK)] != _MARK or len(archive.comment) != _COMMENT:
+                raise self._damaged()
+            self.arrays = {}
+            for info in archive.infolist():
+                if info.compress_type != ZIP_STORED or not info.file_size == info.compress_size < self._status.st_size:
+                    raise self._damaged()
+                if info.filename != _HEADER:
+                    with archive.open(info) as member:
+                        self.arrays[info.filename.removesuffix(".npy")] = self._located(info, member)
+            self.header = json.loads(archive.read(_HEADER))
+
+    def _located(self, info: ZipInfo, member: Any) -> Stored:
+        """Where the data of an array begin and end, behind two headers."""
+        if npy.read_magic(member) != (1, 0):
+            raise self._damaged()
+        shape, fortran_order, dtype = npy.read_array_header_1_0(member)
+        position = self._file.tell()
+        self._file.seek(info.header_offset + _LENGTHS)
+        start = info.header_offset + _LOCAL + sum(struct.unpack("<HH", self._file.read(4))) + member.tell()
+        self._file.seek(position)
+        stop = start + info.file_size - member.tell()
+        if dtype.kind != "f" or stop - start != math.prod(shape) * dtype.itemsize:
+            raise self._damaged()
+        return Stored(shape, dtype, "F" if fortran_order else "C", start, stop)
+
+    def check(self) -> None:
+        """Raise Damaged if a byte is wrong."""
+        self._check(np.empty(_PIECE, dtype=np.uint8) for _ in self._starts())
+
+    def read(self) -> Array:
+        """All bytes of the file, checked."""
+        content = np.empty(self._status.st_size, dtype=np.uint8)
+        self._check(content[start : start + _PIECE] for start in self._starts())
+        return content
+
+    def _starts(self) -> range:
+        return range(0, self._status.st_size, _PIECE)
+
+    def _check(self, pieces: Iterable[Array]) -> None:
+        """Read the file into pieces of memory, and raise Damaged if a byte is wrong."""
+        self._file.seek(0)
+        left = self._status.st_size - _COMMENT  # to be summed
+        end = b""
+        with _Sums(self._threads) as sums:
+            for piece in pieces:
+                size = self._file.readinto(piece.data)
+                data = piece.data[:size]
+                if left > 0:
+                    sums.add([data[:left]])
+                end = (end + bytes(data[-_COMMENT:]))[-_COMMENT:]
+                left -= size
+        now = os.fstat(self._file.fileno())
+        unchanged = (now.st_size, now.st_mtime_ns) == (self._status.st_size, self._status.st_mtime_ns)
+        if not unchanged or end != _MARK + sums.digest:
+            raise self._damaged()
+
+    def __enter__(self) -> "Reader":
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self._file.close()
+
+
+class _Sums:
+    """The sum of the sums of pieces. Threads sum the pieces where that is allowed."""
+
+    def __init__(self, threads: int) -> None:
+        self._pool = ThreadPoolExecutor(min(threads, 4)) if threads > 1 else None
+        self._pending: deque[Future[bytes]] = deque()
+        self._total = hashlib.sha256()
+
+    def add(self, parts: list[memoryview]) -> None:
+        """Sum one more piece, which comes in parts."""
+        try:
+            future = None if self._pool is None else self._pool.submit(_sum, parts)
+        except RuntimeError:  # there can be no thread, as when Python ends
+            future = None
+        if future is None:
+            self._take(0)
+            self._total.update(_sum(parts))
+        else:
+            self._pending.append(future)
+            self._take(8)  # so that memory does not fill with pieces that wait
+
+    def _take(self, left: int) -> None:
+        """Take over what threads have summed, until no more than so many are left."""
+        while len(self._pending) > left:
+            self._total.update(self._pending[0].result())
+            self._pending.popleft()
+
+    @property
+    def digest(self) -> bytes:
+        """The sum of all, in hexadecimal digits."""
+        self._take(0)
+        return self._total.hexdigest().encode()
+
+    def __enter__(self) -> "_Sums":
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        if self._pool is not None:
+            self._pool.shutdown(cancel_futures=error is not None)
+
+
+def _sum(parts: Iterable[memoryview]) -> bytes:
+    total = hashlib.sha256()
+    for part in parts:
+        total.update(part)
+    return total.digest()
+
+
+class _Summed:
+    """A file that a zip file is written to, whose bytes are summed on the way; but for the last ones, its comment."""
+
+    def __init__(self, file: BinaryIO, sums: _Sums) -> None:
+        self._file = file
+        self._sums = sums
+        self._parts: list[memoryview] = []  # that are not summed yet
+        self._size = 0  # of them together
+
+    def write(self, data: bytes | memoryview) -> int:
+        self._file.write(data)
+        self._parts.append(memoryview(data))
+        self._size += len(data)
+        while self._size >= _PIECE + _COMMENT:
+            self._add(_PIECE)
+        return len(data)
+
+    def flush(self) -> None:
+        self._file.flush()
+
+    def end(self) -> None:
+        """Sum what is left, when all is written."""
+        self._add(self._size - _COMMENT)
+
+    def _add(self, size: int) -> None:
+        """Have so many bytes summed as one piece."""
+        piece: list[memoryview] = []
+        self._size -= size
+        while size:
+            part = self._parts.pop(0)
+            piece.append(part[:size])
+            if len(part) > size:
+                self._parts.insert(0, part[size:])
+            size -= len(piece[-1])
+        self._sums.add(piece)
+
+
+@contextmanager
+def _replacing(path: str) -> Generator[BinaryIO]:
+    """A new file, which takes the path's place when it is written and safe on the disk."""
+    target = Path(os.path.realpath(path))
+    if target.is_dir():
+        raise IsADirectoryError(errno.EISDIR, "it is a folder; name a file in it", path)
+    _remove_leftovers(target.parent)
+    file, partial = _new_partial(target.parent)
+    try:
+        with file:
+            yield file
+            file.flush()
+            os.fsync(file.fileno())
+            if target.exists():
+                os.chmod(partial, target.stat().st_mode & 0o777)
+            if sys.platform != "win32":
+                os.replace(partial, target)  # while it is locked
+        if sys.platform == "win32":
+            os.replace(partial, target)  # which cannot be while it is open
+    except BaseException:
+        with suppress(OSError):
+            partial.unlink()
+        raise
+    if sys.platform != "win32":
+        # The renaming too has to reach the disk.
+        folder = os.open(target.parent, os.O_RDONLY)
+        try:
+            os.fsync(folder)
+        finally:
+            os.close(folder)
+
+
+def _new_partial(folder: Path) -> tuple[BinaryIO, Path]:
+    """A new file, locked as long as it is open."""
+    while True:
+        partial = folder / f".{secrets.token_hex(8)}{_PARTIAL}"
+        file = open(partial, "xb")  # noqa: SIM115 - the caller closes it
+        if sys.platform != "win32":
+            with suppress(OSError):  # not all file systems have locks
+                fcntl.flock(file, fcntl.LOCK_EX)
+        if partial.exists():
+            return file, partial
+        file.close()  # another process took it for a leftover before it was locked
+
+
+def _remove_leftovers(folder: Path) -> None:
+    """Remove what processes have left that were killed while they wrote."""
+    for partial in folder.glob(f".*{_PARTIAL}"):
+        with suppress(OSError):  # it belongs to a living process
+            if sys.platform == "win32":
+                partial.unlink()  # which fails while it is open
+            else:
+                with open(partial, "rb") as file:
+                    fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                    partial.unlink()

@@ -1,0 +1,217 @@
+"""An optimizer in one file: `save` and `load`."""
+
+import os
+from collections.abc import Iterator, Sequence
+from typing import Any, NamedTuple, cast
+
+from fastopt.archive import Reader, write
+from fastopt.arrays.layout import Array
+from fastopt.arrays.parameter import Parameter
+from fastopt.at_once import Assignment, assign, copying
+from fastopt.engines.busy import not_busy
+from fastopt.engines.threads import get_num_threads
+from fastopt.groups import ParamGroup
+from fastopt.state_dict import StateDicts, StateOfOne, checked_state
+
+FORMAT, VERSION = "fastopt checkpoint", 1
+
+
+class Unmatched(NamedTuple):
+    """Names of parameters: those that a file does not have, and those in it that the optimizer does not have."""
+
+    missing: tuple[str, ...]
+    unused: tuple[str, ...]
+
+
+class Checkpoints(StateDicts):
+    """An optimizer's ``save`` and ``load``."""
+
+    def save(self, path: str | os.PathLike[str], *, parameters: bool = True) -> None:
+        """Write the parameters, the state and the options to a file.
+
+        Parameters
+        ----------
+        path : str or path-like
+            A file that is there is replaced when the new one is whole and safe on the disk. Whenever the process or
+            the machine stops, the path has the old file or the new one.
+        parameters : bool, default True
+            Whether the parameters are in the file too.
+
+        Raises
+        ------
+        OSError
+            The file cannot be written; one that was there before still is.
+        ValueError
+            A parameter was resized.
+        RuntimeError
+            The optimizer is in the middle of a step, or within ``with opt.swap_ema()``.
+
+        See Also
+        --------
+        load
+
+        Notes
+        -----
+        `numpy.load` opens the file too: ``"parameters/0"`` is the first parameter, ``"state/0/1"`` the second array of
+        its state, and ``"fastopt.json"`` has their names and everything else. Options that are functions, as a learning
+        rate may be, are left out, and the file says which.
+        """
+        with not_busy(self._busy):
+            self._save(os.fspath(path), parameters)
+
+    def _save(self, path: str, with_parameters: bool) -> None:
+        arrays: dict[str, Array] = {}
+        snapshot = self._snapshot()
+        header: dict[str, Any] = {"format": FORMAT, "version": VERSION, "rule": type(self).__name__}
+        if with_parameters:
+            for parameter in self._parameters:
+                parameter.check_unchanged(writeable=False)
+                arrays[f"parameters/{parameter.index}"] = parameter.view
+            header["parameters"] = [{"array": key} for key in arrays]
+        state: list[dict[str, Any]] = []
+        for parameter, one in zip(self._parameters, snapshot["state"].values(), strict=True):
+            keys = {name: f"state/{parameter.index}/{j}" for j, name in enumerate(parameter.state_flats)}
+            arrays |= {key: one[name] for name, key in keys.items()}
+            state.append({**one, **{name: {"array": key} for name, key in keys.items()}})
+        groups = [{name: _plain(value) for name, value in group.items()} for group in snapshot["param_groups"]]
+        header["state_dict"] = {**snapshot, "state": state, "param_groups": groups}
+        write(path, header, arrays.items(), get_num_threads())
+
+    def load(self, path: str | os.PathLike[str], *, strict: bool = True) -> Unmatched:
+        """Take over what `save` has written, in place: all arrays stay the same objects.
+
+        Parameters
+        ----------
+        path : str or path-like
+        strict : bool, default True
+            Whether the file has to be of an optimizer with the same rule, groups and parameters. If not, parameters are
+            found by their names, and only those that both have are loaded, with their states: options, stages and the
+            number of updates stay as they are.
+
+        Returns
+        -------
+        Unmatched
+            The names ``missing`` in the file, and those in it that were ``unused``: both empty if `strict`.
+
+        Raises
+        ------
+        OSError
+            The file cannot be read.
+        TypeError, ValueError
+            It is damaged, of another optimizer or of a newer fastopt; or a parameter was resized or made read-only.
+        RuntimeError
+            The optimizer is in the middle of a step, or within ``with opt.swap_ema()``.
+
+        See Also
+        --------
+        save
+
+        Notes
+        -----
+        In each of these cases nothing has changed. If the file has no parameters, they stay as they are. So do options
+        that were left out of the file because they were functions.
+        """
+        with not_busy(self._busy):
+            return self._load(os.fspath(path), strict)
+
+    def _load(self, path: str, strict: bool) -> Unmatched:
+        with Reader(path, get_num_threads()) as reader:
+            try:
+                saved = _Saved(path, reader)
+                plan = self._all_of(saved) if strict else self._part_of(saved)
+                for place, parameter, _ in plan.states:
+                    saved.check_parameter(place, parameter)
+            except (LookupError, TypeError, ValueError):
+                reader.check()  # a damaged file is called so, whatever it looks like
+                raise
+            content = reader.read()
+        copies = (one for state in plan.states for one in saved.becoming(*state, content))
+        assign([*plan.options, *copies])
+        return plan.unmatched
+
+    def _all_of(self, saved: "_Saved") -> "_Plan":
+        loaded = self._checked(saved.path, saved.state_dict(self._groups))
+        states = zip(range(len(self._parameters)), self._parameters, loaded.state, strict=True)
+        return _Plan([*self._becoming_options(loaded)], [*states], Unmatched((), ()))
+
+    def _part_of(self, saved: "_Saved") -> "_Plan":
+        own = [parameter.name for parameter in self._parameters]
+        for whose, names in (("the optimizer's", own), ("the file's", saved.names)):
+            if None in names:
+                raise ValueError(f"{saved.path}: strict=False goes by names, and {whose} parameters have none")
+        places = {name: place for place, name in enumerate(saved.names)}
+        states: list[tuple[int, Parameter, StateOfOne]] = []
+        for parameter in self._parameters:
+            if parameter.name in places:
+                place = places[parameter.name]
+                state = checked_state(saved.path, parameter, saved.state[place], self._totals.calls)
+                states.append((place, parameter, state))
+        missing = tuple(str(name) for name in own if name not in places)
+        unused = tuple(str(name) for name in saved.names if name not in own)
+        return _Plan([], states, Unmatched(missing, unused))
+
+
+class _Plan(NamedTuple):
+    """What is to be loaded: options; and of each parameter its place in the file, and its state."""
+
+    options: list[Assignment]
+    states: list[tuple[int, Parameter, StateOfOne]]
+    unmatched: Unmatched
+
+
+class _Saved:
+    """What stands in a file. The arrays are there in their shapes and types, and have nothing in them yet."""
+
+    def __init__(self, path: str, reader: Reader) -> None:
+        header = reader.header
+        found = header["format"], header["version"]
+        if found != (FORMAT, VERSION):
+            raise ValueError(f"{path}: this fastopt reads {FORMAT!r} {VERSION}, found {found[0]!r} {found[1]!r}")
+        self.path = path
+        self._arrays = reader.arrays
+        self._parameters: list[dict[str, str]] | None = header.get("parameters")
+        self._state: list[dict[str, Any]] = header["state_dict"]["state"]
+        self._groups: list[dict[str, Any]] = header["state_dict"]["param_groups"]
+        self._others = header["state_dict"]
+        self.state = [{name: self._like(value) for name, value in one.items()} for one in self._state]
+        self.names: list[str | None] = [
+            name for group in self._groups for name in group.get("param_names", [None] * len(group["params"]))
+        ]
+
+    def _like(self, value: Any) -> Any:
+        return self._arrays[value["array"]].like() if isinstance(value, dict) else value
+
+    def state_dict(self, groups: Sequence[ParamGroup]) -> dict[str, Any]:
+        """All of it. Options that were left out are as these groups have them."""
+        saved = [dict(group) for group in self._groups]
+        for group, present in zip(saved, groups, strict=False):
+            for name in present:
+                if isinstance(group.get(name), dict):
+                    group[name] = present[name]
+        return {**self._others, "state": dict(enumerate(self.state)), "param_groups": saved}
+
+    def check_parameter(self, place: int, parameter: Parameter) -> None:
+        """Raise if what the file has does not fit a parameter."""
+        if self._parameters is not None:
+            parameter.check_unchanged()
+            parameter.check_state(f"{self.path}: {parameter.label}", self._like(self._parameters[place]))
+
+    def becoming(self, place: int, parameter: Parameter, state: StateOfOne, content: Array) -> Iterator[Assignment]:
+        """The assignments that take over a parameter's state, and the parameter itself."""
+
+        def stored(reference: dict[str, str]) -> Array:
+            return self._arrays[reference["array"]].flat(content, parameter.order)
+
+        flats = [stored(self._state[place][name]) for name in parameter.state_flats]
+        yield from parameter.becoming(state.counts, state.carried, flats)
+        if self._parameters is not None:
+            yield copying(parameter.flat, stored(self._parameters[place]))
+
+
+def _plain(value: Any) -> Any:
+    """An option as JSON can hold it; of others, such as functions, what they are called."""
+    if value is None or isinstance(value, bool | int | float | str):
+        return value
+    if isinstance(value, tuple | list):
+        return [_plain(one) for one in cast(Sequence[Any], value)]
+    return {"left_out": getattr(value, "__qualname__", type(value).__qualname__)}
