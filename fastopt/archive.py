@@ -125,10 +125,11 @@ class Reader:
         self._status = os.fstat(self._file.fileno())
         try:
             self._read_directory()
-        except MemoryError:
-            raise
-        except Exception as error:  # whatever a wrong byte leads to
-            raise self._damaged() from error
+        except BaseException as error:
+            self._file.close()
+            if not isinstance(error, Exception) or isinstance(error, MemoryError):
+                raise
+            raise self._damaged() from error  # for this is what a wrong byte can lead to
 
     def _damaged(self) -> Damaged:
         return Damaged(f"{self._path}: it is damaged, or was not written by `save`; nothing was loaded")

@@ -121,7 +121,7 @@ class Checkpoints(StateDicts):
                 plan = self._all_of(saved) if strict else self._part_of(saved)
                 for place, parameter, _ in plan.states:
                     saved.check_parameter(place, parameter)
-            except (LookupError, TypeError, ValueError):
+            except Exception:
                 reader.check()  # a damaged file is called so, whatever it looks like
                 raise
             content = reader.read()
