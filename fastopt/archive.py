@@ -126,10 +126,11 @@ class Reader:
         try:
             self._read_directory()
         except BaseException as error:
+            if isinstance(error, Exception):
+                with self:
+                    self.check()  # most often a wrong byte has led to it
             self._file.close()
-            if not isinstance(error, Exception) or isinstance(error, MemoryError):
-                raise
-            raise self._damaged() from error  # for this is what a wrong byte can lead to
+            raise
 
     def _damaged(self) -> Damaged:
         return Damaged(f"{self._path}: it is damaged, or was not written by `save`; nothing was loaded")

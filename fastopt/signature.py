@@ -3,7 +3,7 @@
 import dis
 import inspect
 from collections.abc import Callable, Iterable, Mapping
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import Any, NamedTuple, TypeAlias, cast
 
 import numpy as np
@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from fastopt.formula import Carried
 from fastopt.number import Unchecked
+from fastopt.quiet import quietly
 
 Formula: TypeAlias = Callable[..., Any]
 
@@ -174,6 +175,8 @@ def carried_on(made: NDArray[Any] | tuple[Any, ...] | None) -> tuple[Any, list[A
 
 
 _MAX_RUNS = 1000
+# What a formula may raise where numbers lead it astray; not memory that has run out, nor what a signal raises.
+_ASTRAY = (ArithmeticError, AttributeError, LookupError, NameError, TypeError, ValueError)
 
 
 @lru_cache(maxsize=1000)
@@ -195,12 +198,11 @@ def used_state(formula: Formula, flags: tuple[str, ...]) -> tuple[str, ...]:
         probes = {name: np.ones(2).view(_Probe) for name in names.arrays}
         numbers = {name: kind(1) for name in (*names.numbers, *names.carried)}
         try:
-            with np.errstate(all="ignore"):
-                made: Any = formula(np.ones(2), *probes.values(), **numbers, **given)
+            made: Any = quietly(partial(formula, np.ones(2), *probes.values(), **numbers, **given))
             step: object = carried_on(made)[0]
             fine = fine or (step is None) == ("p" in probes and probes["p"].written)
             _seen(step)
-        except Exception as error:  # the formula's own code
+        except _ASTRAY as error:
             errors.append(error)
         used |= {name for name in names.state if probes[name].used}
         script = _next_script(trail)

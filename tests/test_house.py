@@ -64,7 +64,7 @@ def test_imports_run_one_way_between_packages():
 
 
 HERE = Path(__file__).parent
-FOLDERS = {ROOT: ("py", "pyx", "pxi", "hpp", "h"), HERE: ("py",), HERE.parent / "bench": ("py",)}
+FOLDERS = {ROOT: ("py", "pxd", "pyx", "pxi", "hpp", "h"), HERE: ("py",), HERE.parent / "bench": ("py",)}
 BY_HAND = [
     path
     for folder, endings in FOLDERS.items()

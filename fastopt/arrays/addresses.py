@@ -6,12 +6,7 @@ from itertools import pairwise
 
 import numpy as np
 
-from fastopt.arrays.layout import Array, start_of
-
-try:
-    from numpy.lib.array_utils import byte_bounds
-except ImportError:  # NumPy 1.26
-    byte_bounds = getattr(np, "byte_bounds")  # noqa: B009 - type checkers know newer ones
+from fastopt.arrays.layout import Array, bounds_of, start_of
 
 
 class AddressMap:
@@ -40,7 +35,7 @@ class AddressMap:
 
     def shared_with(self, array: Array) -> str | None:
         """The label of what shares memory with an array, or None."""
-        low, high = byte_bounds(array)
+        low, high = bounds_of(array)
         i = bisect_left(self.starts, high) - 1
         while i >= 0 and self.ends[i] > low:
             if np.shares_memory(array, self._blocks[i]):
@@ -52,7 +47,7 @@ class AddressMap:
 def check_disjoint(labels: Iterable[str], gradients: Sequence[Array | None]) -> None:
     """Raise if two gradients share memory: then one cannot be zeroed before the other is used."""
     given = [(label, np.asarray(g)) for label, g in zip(labels, gradients, strict=True) if g is not None]
-    placed = sorted(((byte_bounds(g), label, g) for label, g in given if g.size), key=lambda one: one[0])
+    placed = sorted(((bounds_of(g), label, g) for label, g in given if g.size), key=lambda one: one[0])
     latest: list[tuple[int, str, Array]] = []  # those that may reach further
     for (start, end), label, g in placed:
         latest = [one for one in latest if one[0] > start]

@@ -46,8 +46,20 @@ def flat(array: Array) -> Array:
 
 
 def start_of(array: Array) -> int:
-    start: int = array.__array_interface__["data"][0]
-    return start
+    """The address of the first element."""
+    # Not by `__array_interface__`, which kills the process where memory has run out.
+    return array.ctypes.data
+
+
+def bounds_of(array: Array) -> tuple[int, int]:
+    """The address of the first byte in use, and of the first one behind; strides may be negative."""
+    start = end = start_of(array)
+    if not array.size:
+        return start, end
+    for length, stride in zip(array.shape, array.strides, strict=True):
+        reach = (length - 1) * stride
+        start, end = start + min(reach, 0), end + max(reach, 0)
+    return start, end + array.itemsize
 
 
 def state_blocks(like: Array, count: int) -> list[Array]:

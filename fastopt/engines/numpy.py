@@ -34,6 +34,7 @@ from fastopt.engines.shared import (
 from fastopt.engines.totals import Totals
 from fastopt.formula import dot
 from fastopt.number import Number
+from fastopt.quiet import quietly
 from fastopt.rule import KernelCall
 from fastopt.signature import carried_on
 from fastopt.stages import EMA, GRAD_SUM, Stages
@@ -164,22 +165,7 @@ class Engine:
             numbers = self._numbers(active, scale, stages) if is_update else []
             gradients = self._check_gradients(given, active, stages.zero_grads)
             # Nothing can be refused from here on, but what the gradients hold.
-            with np.errstate(all="ignore"), Flushed() if stages.flush_subnormals else nullcontext():
-                finite = stages.nonfinite == "propagate" or all(np.isfinite(g).all() for g in gradients.values())
-                if not finite and stages.nonfinite == "raise":
-                    raise nonfinite_error(self._parameters, given)
-                copies: list[_Copies] = []
-                if finite:
-                    copies = [_Copies(one, ["p", *one.state_flats] if is_update else [GRAD_SUM]) for one in active]
-                    if stages.accumulate > 1:
-                        gradients = self._accumulated(copies, gradients, stages)
-                if finite and is_update:
-                    norm = self._update(copies, gradients, numbers, scale, stages)
-                    totals = totals.changed(updates=totals.updates + bool(active), calls=0, norm=norm)
-                elif finite:
-                    totals = totals.changed(calls=totals.calls + 1)
-                else:
-                    totals = totals.changed(skipped_steps=totals.skipped_steps + 1)
+            copies, totals = quietly(lambda: self._computed(given, active, gradients, numbers, scale))
             zeroed = [g for g in given if g is not None] if stages.zero_grads else []
             assign(
                 [
@@ -235,6 +221,30 @@ class Engine:
                 known[key] = call.frame(lr, scale), call.inputs_at(t, lr, parameter.carried)
             numbers.append(known[key])
         return numbers
+
+    def _computed(
+        self,
+        given: list[Any],
+        active: list[Parameter],
+        gradients: Mapping[int, Array],
+        numbers: list[_Numbers],
+        scale: float,
+    ) -> tuple[list[_Copies], Totals]:
+        """All that a step changes but the gradients."""
+        stages, totals = self._stages_in_use(), self._totals
+        with Flushed() if stages.flush_subnormals else nullcontext():
+            if stages.nonfinite != "propagate" and not all(np.isfinite(g).all() for g in gradients.values()):
+                if stages.nonfinite == "raise":
+                    raise nonfinite_error(self._parameters, given)
+                return [], totals.changed(skipped_steps=totals.skipped_steps + 1)
+            is_update = totals.calls + 1 >= stages.accumulate
+            copies = [_Copies(one, ["p", *one.state_flats] if is_update else [GRAD_SUM]) for one in active]
+            if stages.accumulate > 1:
+                gradients = self._accumulated(copies, gradients, stages)
+            if not is_update:
+                return copies, totals.changed(calls=totals.calls + 1)
+            norm = self._update(copies, gradients, numbers, scale, stages)
+            return copies, totals.changed(updates=totals.updates + bool(active), calls=0, norm=norm)
 
     def _accumulated(self, copies: list[_Copies], gradients: Mapping[int, Array], stages: Stages) -> dict[int, Array]:
         """The sums of the gradients and of those before, by the parameters' indices."""

@@ -11,6 +11,7 @@ from fastopt.arrays.parameter import Parameter
 from fastopt.engines.totals import Totals
 from fastopt.number import NotFinite, Number
 from fastopt.options import number
+from fastopt.quiet import quietly
 from fastopt.rule import KernelCall
 from fastopt.signature import Formula, carried_on, key_of
 from fastopt.stages import Stages
@@ -50,13 +51,16 @@ def check_numbers(
     The formula is rehearsed on arrays of two ones: what fails in it fails here, before anything is written.
     """
     arrays = [None if name is None else np.ones(2, dtype) for name in call.arrays]
+
+    def rehearse() -> None:
+        for x in call.frame(lr, scale):
+            Number(x).rounded(dtype)
+        made = call.formula(np.ones(2, dtype), *arrays, **call.inputs_at(t, lr, carried, Number))
+        for x in _checked(call, dtype, *carried_on(made)):
+            (x if isinstance(x, Number) else Number(x)).rounded(dtype)
+
     try:
-        with np.errstate(all="ignore"):
-            for x in call.frame(lr, scale):
-                Number(x).rounded(dtype)
-            made = call.formula(np.ones(2, dtype), *arrays, **call.inputs_at(t, lr, carried, Number))
-            for x in _checked(call, dtype, *carried_on(made)):
-                (x if isinstance(x, Number) else Number(x)).rounded(dtype)
+        quietly(rehearse)
     except NotFinite as error:
         raise ValueError(
             f"group {group}: at step {t} its options make a factor that {dtype} cannot hold, {error}; choose others"

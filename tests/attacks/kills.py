@@ -1,4 +1,4 @@
-"""Kills processes with SIGKILL while they save, and looks at what is left: `python tests/attacks/kills.py --tries 1000`.
+"""Kill -9 while a process saves: what is left is the old file or the new one.
 
 A child saves one optimizer to one path in a loop, with other values each time. After each kill the path must have the
 old or the new file, whole; and when all is over the next save must have removed what the dead have left.
