@@ -61,7 +61,7 @@ class Parameter:
             if value is COPY:
                 block[:] = self.flat
             elif value:
-                with np.errstate(over="ignore"):
+                with np.errstate(all="ignore"):
                     block.fill(value)
                 if not np.isfinite(block).all():
                     raise ValueError(f"{self.label}: its state {name!r} cannot start at {value!r} in {block.dtype}")
