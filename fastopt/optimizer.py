@@ -12,6 +12,7 @@ import numpy as np
 from fastopt.arrays.addresses import AddressMap
 from fastopt.arrays.forms import Gradients, Params, check_names, group_dict, group_dicts
 from fastopt.arrays.layout import Array
+from fastopt.arrays.mapped import check_files
 from fastopt.arrays.parameter import Parameter
 from fastopt.attributes import OptionOfGroups, OptionOfStages
 from fastopt.engines.choice import backend_for
@@ -299,6 +300,7 @@ class Optimizer(StateDicts, StageOptions, Rule):
             members = {"params": tuple(arrays)} | ({"param_names": tuple(names)} if names else {})
             groups.append(ParamGroup(type(self), len(groups), members, resolved, self._busy))
         check_names(parameters)
+        check_files(parameters)
         counts = np.zeros((2, len(parameters)), dtype=np.int64)
         counts[:, : len(self._parameters)] = self._counts
         engine = self._backend.engine(
