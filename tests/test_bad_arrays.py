@@ -141,6 +141,15 @@ def test_memory_mapped_twice(tmp_path):
 
 
 @pytest.mark.parametrize(
+    "params", [[], (), {}, (p for p in ()), map(np.zeros, ()), [{"params": []}], [{"params": {}}, {"params": ()}]]
+)
+def test_no_parameters(params, backend):
+    message = f"params: expected at least one parameter, found none in a {type(params).__name__}; pass them"
+    with pytest.raises(ValueError, match=message):
+        fastopt.Adam(params, backend=backend)
+
+
+@pytest.mark.parametrize(
     ("params", "error", "message"),
     [
         ({1.0, 2.0}, TypeError, "params: expected an array, a sequence .* found set"),
