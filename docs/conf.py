@@ -1,14 +1,15 @@
 """The site: ``sphinx-build -W docs docs/_build``, with the extra ``docs`` and Python 3.11 or later."""
 
-import importlib.metadata
 from pathlib import Path
 
 import tomllib
 
+import fastopt
+
 project = "fastopt"
 author = "The fastopt developers"
 copyright = "The fastopt developers"
-version = release = importlib.metadata.version("fastopt")
+version = release = fastopt.__version__
 
 extensions = ["myst_parser", "sphinx.ext.autodoc", "numpydoc"]
 exclude_patterns = ["_build"]

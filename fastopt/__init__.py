@@ -12,15 +12,13 @@ array([[0.75, 0.75, 0.75],
        [0.75, 0.75, 0.75]])
 """
 
-from importlib.metadata import version as _version
-
 from fastopt.engines.choice import backends
 from fastopt.engines.compile_rule import compile
 from fastopt.engines.threads import get_num_threads, num_threads, set_num_threads
 from fastopt.optimizer import Optimizer
 from fastopt.rules import LAMB, LARS, SGD, Adadelta, Adagrad, Adam, AdamW, Adan, Lion, RMSprop
 
-__version__ = _version("fastopt")
+__version__ = "0.1.0"
 __all__ = [
     "LAMB",
     "LARS",

@@ -34,8 +34,8 @@ backend : str, optional
 TypeError
     A parameter or an option has a wrong kind or dtype, or an argument is unknown.
 ValueError
-    A parameter's layout cannot be used, two parameters share memory, an option is out of its range or, in a
-    group's dict, unknown, or the backend is not available here.""",
+    There are no parameters, a parameter's layout cannot be used, two parameters share memory, an option is out of its
+    range or, in a group's dict, unknown, or the backend is not available here.""",
 }
 
 

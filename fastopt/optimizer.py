@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from fastopt.arrays.addresses import AddressMap
 from fastopt.arrays.forms import Gradients, Params, check_names, group_dict, group_dicts
 from fastopt.arrays.layout import Array
+from fastopt.arrays.mapped import check_files
 from fastopt.arrays.parameter import Parameter
 from fastopt.at_once import Assignment, assign
 from fastopt.attributes import OptionOfGroups, OptionOfStages
@@ -299,6 +300,7 @@ class Optimizer(Checkpoints, StageOptions, Rule):
             members = {"params": tuple(arrays)} | ({"param_names": tuple(names)} if names else {})
             groups.append(ParamGroup(type(self), len(groups), members, resolved, self._busy))
         check_names(parameters)
+        check_files(parameters)
         engine = self._backend.engine(
             self._busy,
             self._backend.kernels,

@@ -2,9 +2,11 @@
 
 import gc
 import os
+import shutil
 import signal
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 
@@ -73,6 +75,12 @@ def python(code, *arguments, **environment):
         text=True,
         timeout=120,
     )
+
+
+def copied_package(folder):
+    """A copy of the package in a folder, as it is installed."""
+    ignored = shutil.ignore_patterns("__pycache__", "*.c", "*.cpp")
+    return Path(shutil.copytree(Path(fastopt.__file__).parent, folder / "fastopt", ignore=ignored))
 
 
 class Interrupt(Exception):

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from helpers import python
+from helpers import copied_package, python
 
 import fastopt
 from fastopt.engines import choice as backends
@@ -89,6 +89,26 @@ def test_without_extensions():
     assert (meant.stdout, meant.stderr) == (done.stdout, "")
     forced = python(WITHOUT_EXTENSIONS, FASTOPT_BACKEND="baseline")
     assert "FASTOPT_BACKEND: 'baseline' is not available here; there are numpy" in forced.stderr
+
+
+WITHOUT_METADATA = """
+import sys
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+import numpy  # before the folder that it is in goes
+sys.path[:] = [sys.argv[1], *(path for path in sys.path if not [*Path(path).glob("fastopt*-info")])]
+try:
+    print(version("fastopt"))
+except PackageNotFoundError:
+    import fastopt
+    print(fastopt.__file__, fastopt.__version__)
+"""
+
+
+def test_without_metadata(tmp_path):
+    """A plain folder, as an archive of the source or a program that brings its packages has it."""
+    done = python(WITHOUT_METADATA, str(copied_package(tmp_path).parent))
+    assert done.stdout.split() == [str(tmp_path / "fastopt" / "__init__.py"), fastopt.__version__], done.stderr
 
 
 def test_import_needs_numpy_alone():

@@ -1,7 +1,9 @@
 """Parameters and gradients that are refused: an error says which and why, and nothing changed afterwards."""
 
 import copy
+import mmap
 import re
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -9,6 +11,7 @@ from cases import CASES
 from helpers import assert_unchanged, snapshot
 
 import fastopt
+from fastopt.arrays import mapped
 
 
 def unaligned(shape, dtype=np.float64):
@@ -76,6 +79,74 @@ def test_parameters_that_overlap(backend):
         opt.add_param_group({"params": block[4:]})
     assert_unchanged(opt, before)
     opt.add_param_group({"params": block[5:]})
+
+
+@pytest.fixture(params=["listed", "unlisted"])
+def mapped_file(request, tmp_path, monkeypatch):
+    """A file of 10,000 elements, where the system lists mappings and where it does not."""
+    if request.param == "unlisted":
+        monkeypatch.setattr(mapped, "_MAPS", str(tmp_path / "nowhere"))
+    elif not Path(mapped._MAPS).exists():
+        pytest.skip("it does not")
+    path = tmp_path / "weights"
+    np.zeros(10_000).tofile(path)
+    return path
+
+
+def part(path, first, last, mode="r+"):
+    return np.memmap(path, dtype=np.float64, mode=mode, offset=8 * first, shape=(last - first,))
+
+
+def test_files_mapped_twice(mapped_file, backend):
+    whole = part(mapped_file, 0, 10_000)
+    for params in (
+        [whole, part(mapped_file, 0, 10_000)],
+        [whole[:100], np.asarray(part(mapped_file, 99, 200))],
+        [part(mapped_file, 5000, 6000).reshape(10, 100), whole[:10], whole[10:5001]],
+        [whole[100:], part(mapped_file, 0, 10_000)[4000:4001]],
+    ):
+        with pytest.raises(ValueError, match=r"parameter \d: it shares memory with parameter \d, by a file"):
+            fastopt.SGD(params, backend=backend)
+    opt = fastopt.SGD([np.zeros(3), whole[:100]], backend=backend)
+    before = snapshot(opt)
+    with pytest.raises(ValueError, match="parameter 2: it shares memory with parameter 1, by a file"):
+        opt.add_param_group({"params": part(mapped_file, 50, 200)})
+    assert_unchanged(opt, before)
+
+
+def test_files_mapped_apart(mapped_file, backend, tmp_path):
+    """Beside each other in a file, nowhere in it, or in another file; and mappings that keep what is written."""
+    other = tmp_path / "other"
+    np.zeros(10_000).tofile(other)
+    first, second = part(mapped_file, 0, 100), part(mapped_file, 100, 6000)
+    params = [second[1000:], first, second[:1000], second[5:5], part(mapped_file, 6000, 7000)]
+    params += [part(other, 0, 10_000, "c"), part(other, 0, 10_000, "c"), part(other, 20, 40, "c")]
+    opt = fastopt.SGD(params, lr=1.0, backend=backend)
+    opt.step([np.full(p.size, i, dtype=np.float64) for i, p in enumerate(params)])
+    for i, p in enumerate(params):
+        np.testing.assert_array_equal(p, np.full(p.size, -i, dtype=np.float64))
+
+
+@pytest.mark.skipif(not Path(mapped._MAPS).exists(), reason="mappings without a file's name are not known here")
+def test_memory_mapped_twice(tmp_path):
+    """Of a file that has gone, in the form that shared memory of Python has."""
+    with open(tmp_path / "memory", "w+b") as file:
+        file.write(bytes(8000))
+        file.flush()
+        (tmp_path / "memory").unlink()
+        first, second = (np.frombuffer(memoryview(mmap.mmap(file.fileno(), 8000))) for _ in range(2))
+    with pytest.raises(ValueError, match="parameter 'b': it shares memory with parameter 'a', by a file"):
+        fastopt.SGD({"a": first[:501], "b": second[500:]})
+    fastopt.SGD({"a": first[:500], "b": second[500:]})
+
+
+@pytest.mark.parametrize(
+    "params", [[], (), {}, (p for p in ()), map(np.zeros, ()), [{"params": []}], [{"params": {}}, {"params": ()}]]
+)
+def test_no_parameters(params, backend):
+    message = f"params: expected at least one parameter, found none in a {type(params).__name__}; pass them"
+    with pytest.raises(ValueError, match=message):
+        fastopt.Adam(params, backend=backend)
 
 
 @pytest.mark.parametrize(

@@ -1,13 +1,11 @@
 """The warning that the compiled part is older than its sources, on copies of the package."""
 
 import os
-import shutil
 from pathlib import Path
 
 import pytest
-from helpers import python
+from helpers import copied_package, python
 
-import fastopt
 from fastopt.engines.choice import COMPILED
 from fastopt.engines.freshness import warn_if_stale
 
@@ -68,8 +66,7 @@ IMPORT = "import sys; sys.path.insert(0, sys.argv[1]); import fastopt; print(fas
 
 @pytest.mark.skipif(not COMPILED, reason="nothing was compiled")
 def test_import_warns_once(tmp_path):
-    copy = tmp_path / "fastopt"
-    shutil.copytree(Path(fastopt.__file__).parent, copy, ignore=shutil.ignore_patterns("__pycache__"))
+    copy = copied_package(tmp_path)
     source = copy / "engines" / "compiled" / "engine.pyx"
     for path in [*copy.rglob("*.*"), source]:
         touch(path, BEFORE)

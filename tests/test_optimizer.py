@@ -78,11 +78,24 @@ def test_empty_gradient_within_a_parameter(backend):
     assert [state["step"] for state in opt.state] == [1, 1]
 
 
-@pytest.mark.parametrize("params", [[], {}, (), [{"params": []}]])
-def test_empty_steps(params, backend):
-    opt = fastopt.Adam(params, backend=backend)
-    opt.step([])
-    opt.load_state_dict(opt.state_dict())
+def test_empty_groups(backend):
+    """Beside others, and later."""
+    p = np.ones(2)
+    opt = fastopt.SGD([{"params": []}, {"params": {}}, {"params": {"p": p}, "lr": 1.0}], backend=backend)
+    opt.add_param_group({"params": iter(())})
+    for one in (opt, copy.deepcopy(opt), pickle.loads(pickle.dumps(opt))):
+        one.load_state_dict(one.state_dict())
+        one.step([np.ones(2)])
+        assert [len(group["params"]) for group in one.param_groups] == [0, 0, 1, 0]
+        np.testing.assert_array_equal(one.param_groups[2]["params"][0], np.zeros(2))
+
+
+@pytest.mark.parametrize("shape", [(0,), (3, 0)])
+def test_a_parameter_without_elements(shape, backend):
+    for params in (np.zeros(shape), [np.zeros(shape)], {"p": np.zeros(shape)}):
+        opt = fastopt.Adam(params, backend=backend)
+        opt.step([np.zeros(shape)])
+        assert opt.state[0]["step"] == 1
 
 
 def test_none_skips_parameter_state_and_count(backend):

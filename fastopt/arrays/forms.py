@@ -18,13 +18,21 @@ Gradients: TypeAlias = Array | Iterable[Array | None] | Mapping[str, Array | Non
 def group_dicts(params: Params) -> list[dict[str, Any]]:
     """``params``, in any of its forms, as group dicts: ``"params"`` a list of arrays, ``"param_names"`` or None.
 
-    A group's other entries are left as they are.
+    A group's other entries are left as they are. Some groups may be empty, but not all.
     """
+    kind = type(params).__name__
     if not isinstance(params, np.ndarray | Mapping):
         params = as_list("params", params)
-        if params and all(isinstance(item, Mapping) for item in params):
-            return [group_dict(item) for item in params]
-    return [group_dict({"params": params})]
+    if isinstance(params, list) and params and all(isinstance(item, Mapping) for item in params):
+        groups = [group_dict(item) for item in params]
+    else:
+        groups = [group_dict({"params": params})]
+    if not any(group["params"] for group in groups):
+        raise ValueError(
+            f"params: expected at least one parameter, found none in a {kind}; pass them, by a new generator if the "
+            f"last one was used up"
+        )
+    return groups
 
 
 def group_dict(group: Any) -> dict[str, Any]:

@@ -1,6 +1,7 @@
 """One parameter: the caller's array, what is accepted of it and of its gradient, and its state."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from functools import partial
 from typing import Literal
 
 import numpy as np
@@ -9,6 +10,7 @@ from numpy.typing import NDArray
 from fastopt.arrays.addresses import AddressMap
 from fastopt.arrays.layout import Array, check_aligned, check_writeable, dtype_name, flat, plain, start_of, state_blocks
 from fastopt.at_once import Assignment, copying
+from fastopt.quiet import quietly
 from fastopt.stages import COPY, GRAD_SUM
 
 
@@ -61,8 +63,7 @@ class Parameter:
             if value is COPY:
                 block[:] = self.flat
             elif value:
-                with np.errstate(over="ignore"):
-                    block.fill(value)
+                quietly(partial(block.fill, value))
                 if not np.isfinite(block).all():
                     raise ValueError(f"{self.label}: its state {name!r} cannot start at {value!r} in {block.dtype}")
             self.state_flats[name] = block

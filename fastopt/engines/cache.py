@@ -65,7 +65,7 @@ def _key(loops: str, names: list[str], cython: str) -> str:
             for name in ("kernels", "words", "rounding")
         ),
         (_HERE / "build.py").read_text(encoding="utf-8"),
-        *(names, cython, version("fastopt"), sys.version, _SUFFIX, platform.machine()),
+        *(names, cython, sys.version, _SUFFIX, platform.machine()),
         *(compiler, path and os.path.realpath(path), status and (status.st_size, status.st_mtime_ns)),
         *(os.environ.get(name) for name in ("CFLAGS", "CPPFLAGS", "LDFLAGS", "LDSHARED", "ARCHFLAGS")),
     ]

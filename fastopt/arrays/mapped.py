@@ -1,0 +1,76 @@
+"""Which parameters share a part of a file: one that is mapped into memory twice has two addresses."""
+
+import mmap
+import os
+from bisect import bisect_left
+from collections.abc import Iterable
+from itertools import pairwise
+from typing import Any
+
+import numpy as np
+
+from fastopt.arrays.layout import Array, start_of
+from fastopt.arrays.parameter import Parameter
+
+_MAPS = "/proc/self/maps"  # where Linux lists the mappings of this process
+
+
+def check_files(parameters: Iterable[Parameter]) -> None:
+    """Raise if two parameters, at addresses apart, share a part of a file, or of memory that processes share."""
+    mapped = [(parameter, mapping) for parameter in parameters if (mapping := _mapping_of(parameter.view)) is not None]
+    if len({id(mapping) for _, mapping in mapped}) < 2:
+        return  # in one mapping addresses tell enough
+    parameters = [parameter for parameter, _ in mapped if parameter.flat.size]
+    arrays = [parameter.flat for parameter in parameters]
+    try:
+        places = _listed_places(arrays)
+    except OSError:
+        places = [_place_of_memmap(array) for array in arrays]
+    placed = sorted((*place, one.flat.nbytes, one.label) for place, one in zip(places, parameters, strict=True))
+    for (file, start, size, label), (next_file, next_start, _, next_label) in pairwise(placed):
+        if file == next_file and next_start < start + size:
+            raise ValueError(
+                f"{next_label}: it shares memory with {label}, by a file that is mapped twice; copy one of them"
+            )
+
+
+def _mapping_of(array: Array) -> mmap.mmap | None:
+    """The mapping that an array is a part of, or None."""
+    owner: Any = array
+    while owner is not None:
+        if isinstance(owner, np.ndarray):
+            owner = owner.base
+        elif isinstance(owner, memoryview):
+            owner = owner.obj
+        else:
+            return owner if isinstance(owner, mmap.mmap) else None
+    return None
+
+
+# A place is a file and a position in it; or "" and the address, of memory that no other mapping shows.
+
+
+def _listed_places(arrays: Iterable[Array]) -> list[tuple[str, int]]:
+    """The places of arrays, where the system lists mappings with their files."""
+    mappings: list[tuple[int, str, int]] = []  # the address and the place where each starts
+    with open(_MAPS, errors="replace") as lines:
+        for line in lines:
+            addresses, access, offset, device, inode, *_ = line.split()
+            first = int(addresses.partition("-")[0], 16)
+            is_shared = access.endswith("s")
+            mappings.append((first, f"{device} {inode}", int(offset, 16)) if is_shared else (first, "", first))
+    places: list[tuple[str, int]] = []
+    for address in map(start_of, arrays):
+        first, file, position = mappings[bisect_left(mappings, (address + 1,)) - 1]
+        places.append((file, position + address - first))
+    return places
+
+
+def _place_of_memmap(array: Array) -> tuple[str, int]:
+    """The place of an array, where nothing but NumPy's own mappings know their files."""
+    whole = array
+    while isinstance(whole.base, np.ndarray):
+        whole = whole.base
+    if isinstance(whole, np.memmap) and whole.mode != "c" and whole.filename is not None:
+        return os.path.realpath(whole.filename), whole.offset + start_of(array) - start_of(whole)
+    return "", start_of(array)
