@@ -81,7 +81,7 @@ def attempt(name: str, kind: str, backend: str, way: str, start: int, width: int
 def places(attempted: Any, way: str, tries: int | None, rng: random.Random) -> Iterator[int]:
     """The allocations to fail: all of a call, or some of them."""
     if way == "limit":
-        yield from sorted(rng.sample(range(200), min(tries or 50, 200)))
+        yield from sorted(rng.sample(range(100), min(tries or 50, 100)))
     elif tries is None:
         good = 0
         for start in itertools.count():
@@ -90,10 +90,10 @@ def places(attempted: Any, way: str, tries: int | None, rng: random.Random) -> I
             if good == ENOUGH:
                 return
     else:
-        end = 1
+        end = 16
         while end < 2**16 and (not attempted or attempted[-1]):
+            end *= 4
             yield end
-            end *= 2
         yield from sorted(rng.sample(range(end), min(end, tries)))
 
 
