@@ -55,7 +55,7 @@ class Scene:
             "fortran": np.asfortranarray(self.random((4, 3), f8)),
             "number": self.random((), f8),
             "empty": self.random((0,), f4),
-            "long": self.random((2_000_000 if large else 70,), f4),
+            "long": self.random((600_000 if large else 70,), f4),
         }
         self.opt: Any = self.construct()
         for _ in range(steps):
@@ -259,7 +259,9 @@ def prepared(call: Call, kind: str, backend: str, large: bool = False) -> Scene:
 def leaves(label, value):
     """All that a nested value holds, by paths, in a form that can be compared."""
     if isinstance(value, np.ndarray):
-        yield label, (value.dtype.str, value.shape, zlib.crc32(value.tobytes()))
+        if value.dtype.kind == "f" and np.isnan(value).any():  # the bits of a NaN carry no value
+            value = np.where(np.isnan(value), value.dtype.type(np.nan), value)
+        yield label, (value.dtype.str, value.shape, zlib.crc32(np.ascontiguousarray(value)))
     elif isinstance(value, dict | fastopt.optimizer.ParamGroup | fastopt.optimizer.State):
         for key, one in value.items():
             yield from leaves(f"{label}[{key!r}]", one)

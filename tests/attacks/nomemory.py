@@ -21,7 +21,7 @@ from typing import Any
 import numpy as np
 from calls import CALLS, kinds_for, prepared, seen
 from failing_arrays import failing_arrays
-from report import Row, judged, main, references
+from report import Row, judged, main, named, references
 
 import fastopt
 
@@ -66,13 +66,13 @@ WAYS = {"object": fail_objects, "array": fail_arrays, "limit": fail_beyond}
 
 
 def attempt(name: str, kind: str, backend: str, way: str, start: int, width: int) -> tuple[str, tuple[str, str]]:
-    """Make the call on a fresh optimizer: the name of what it raised, and what is left."""
+    """Make the call on a fresh optimizer: what it raised, and what is left."""
     scene, errors = prepared(CALLS[name], kind, backend, way == "limit"), np.geterr()
     error = ""
     try:
         WAYS[way](CALLS[name].act, scene, start, width)
     except Exception as raised:
-        error = type(raised).__name__
+        error = named(raised, MemoryError)
     found = seen(scene)
     np.seterr(**errors)
     return error, judged(found, *references(name, kind, backend, way == "limit"), bool(error))
@@ -81,7 +81,7 @@ def attempt(name: str, kind: str, backend: str, way: str, start: int, width: int
 def places(attempted: Any, way: str, tries: int | None, rng: random.Random) -> Iterator[int]:
     """The allocations to fail: all of a call, or some of them."""
     if way == "limit":
-        yield from sorted(rng.sample(range(200), min(tries or 50, 200)))
+        yield from sorted(rng.sample(range(100), min(tries or 50, 100)))
     elif tries is None:
         good = 0
         for start in itertools.count():
@@ -90,15 +90,15 @@ def places(attempted: Any, way: str, tries: int | None, rng: random.Random) -> I
             if good == ENOUGH:
                 return
     else:
-        end = 1
+        end = 16
         while end < 2**16 and (not attempted or attempted[-1]):
+            end *= 4
             yield end
-            end *= 2
         yield from sorted(rng.sample(range(end), min(end, tries)))
 
 
-def work(name, kind, backend, way, tries, seed, skip, crash, pipe) -> None:
-    """In a child: try all places but those where children before ended, and tell each place and what was found."""
+def work(name, kind, backend, way, tries, seed, known, crash, pipe) -> None:
+    """In a child: try all places but those known from children that ended, and tell each place and what was found."""
     os.dup2(crash.fileno(), 2)
     faulthandler.enable(crash)
     sys.unraisablehook = lambda _: None  # Python can only print what is raised in a finalizer
@@ -117,14 +117,12 @@ def work(name, kind, backend, way, tries, seed, skip, crash, pipe) -> None:
     for start in places(attempted, way, tries, rng):
         # Some failures in a row, too; all from a place on would have Python itself loop for ever.
         width = 1 if tries is None else rng.choice([1, 1, 1, 3, 30, 1000])
-        if start in skip:
-            attempted.append("died")
-            continue
-        signal.alarm(SECONDS)
-        pipe.send((start, width, None, None))
-        error, verdict = attempt(name, kind, backend, way, start, width)
-        pipe.send((start, width, error, verdict))
-        attempted.append(error)
+        if start not in known:
+            signal.alarm(SECONDS)
+            pipe.send((start, width, None, None))
+            known[start], verdict = attempt(name, kind, backend, way, start, width)
+            pipe.send((start, width, known[start], verdict))
+        attempted.append(known[start])
     signal.alarm(0)
     pipe.send(None)
 
@@ -134,19 +132,19 @@ def attack(name: str, backend: str, way: str, tries: int | None, seed: int) -> R
     row = Row(name, backend, way)
     kinds = kinds_for(CALLS[name], backend)[: 2 if way == "limit" else None]
     for kind in kinds:
-        died: set[int] = set()
+        known: dict[int, str] = {}
         arguments = (name, kind, backend, way, tries and -(-tries // len(kinds)), seed)
-        while (start := attack_until_end(row, arguments, died)) is not None:
-            died.add(start)
+        while not attacked_to_the_end(row, arguments, known):
+            pass
     return row
 
 
-def attack_until_end(row: Row, arguments: tuple[Any, ...], died: set[int]) -> int | None:
-    """Have a child attack, and count what it tells: the place where it ended too early, or None."""
+def attacked_to_the_end(row: Row, arguments: tuple[Any, ...], known: dict[int, str]) -> bool:
+    """Have a child attack, and take down what it tells: whether it survived."""
     fork = multiprocessing.get_context("fork")
     ours, theirs = fork.Pipe()
     with tempfile.TemporaryFile("w+") as crash:
-        child = fork.Process(target=work, args=(*arguments, died, crash, theirs))
+        child = fork.Process(target=work, args=(*arguments, known, crash, theirs))
         child.start()
         theirs.close()
         kind, start, width = arguments[1], -1, 0
@@ -154,17 +152,20 @@ def attack_until_end(row: Row, arguments: tuple[Any, ...], died: set[int]) -> in
             while (message := ours.recv()) is not None:
                 start, width, error, verdict = message
                 if verdict is not None:
+                    known[start] = error
                     row.add(f"{kind}, {start}+{width}", error, "MemoryError", verdict)
-            return None
+            return True
         except EOFError:
             child.join()
             crash.seek(0)
             where = re.findall(r'File ".*?([^/]+)", line (\d+) in (\w+)', said := crash.read())
             if child.exitcode > 0 or start == -1:
                 raise RuntimeError(f"the attack itself failed:\n{said}") from None
-            what = f"{signal.Signals(-child.exitcode).name} ended the process, {where[:1]}"
-            row.add(f"{kind}, {start}+{width}", "", "MemoryError", ("torn", what))
-            return start
+            known[start] = (
+                f"{signal.Signals(-child.exitcode).name} ended the process in {':'.join((where or ['?'])[0])}"
+            )
+            row.add(f"{kind}, {start}+{width}", known[start], known[start], ("torn", ""))
+            return False
         finally:
             child.join()
 

@@ -38,6 +38,11 @@ def judged(found: dict[str, Any], before: dict[str, Any], after: dict[str, Any],
     return "torn", f"not as before: {differences(found, before)}; not as after: {differences(found, after)}"
 
 
+def named(error: Exception, expected: type[Exception]) -> str:
+    """What was raised, with its message if it is not what was meant to be raised."""
+    return expected.__name__ if isinstance(error, expected) else f"{type(error).__name__}: {error}"
+
+
 @dataclass
 class Row:
     """What became of all tries of one call."""
@@ -53,7 +58,7 @@ class Row:
     examples: list[str] = field(default_factory=list)
 
     def add(self, where: str, error: str, expected: str, verdict: tuple[str, str]) -> None:
-        """Count a try: the name of what it raised, or "" and what was meant to be raised."""
+        """Count a try: what it raised, if anything, and the name of what was meant to be raised."""
         kind, what = verdict
         self.tries += 1
         self.raised += bool(error)

@@ -8,7 +8,7 @@ import time
 
 import numpy as np
 from calls import CALLS, Scene, kinds_for, prepared, seen
-from report import Row, judged, main, references
+from report import Row, judged, main, named, references
 
 
 class Interrupt(Exception):
@@ -16,7 +16,7 @@ class Interrupt(Exception):
 
 
 def strike(name: str, scene: Scene, delay: float) -> str:
-    """Make the call, and have a signal raise after the delay: the name of what the call raised."""
+    """Make the call, and have a signal raise after the delay: what the call raised, if anything."""
     act, armed = CALLS[name].act, True
 
     def interrupt(*_):
@@ -34,7 +34,7 @@ def strike(name: str, scene: Scene, delay: float) -> str:
         return ""
     except Exception as error:
         armed = False
-        return type(error).__name__
+        return named(error, Interrupt)
     finally:
         signal.setitimer(signal.ITIMER_REAL, 0)
         signal.signal(signal.SIGALRM, previous)

@@ -1,0 +1,59 @@
+"""Short runs of the attacks: whatever fails or interrupts a call, the optimizer is as before it or as after it."""
+
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import fuzz
+import pytest
+import signals
+from calls import CALLS, kinds_for
+
+import fastopt
+
+HERE = Path(__file__).parent
+
+
+def can_fail_allocations():
+    if not hasattr(os, "fork") or not Path("/proc/self/statm").exists():
+        return False
+    return hasattr(pytest.importorskip("_testcapi"), "set_nomemory")
+
+
+# All compiled backends share one engine.
+engines = pytest.mark.parametrize("engine", sorted({"numpy", fastopt.backends()[0]}))
+
+
+@pytest.mark.skipif(not hasattr(signal, "setitimer"), reason="Windows has no timer signals")
+@pytest.mark.parametrize("name", CALLS)
+@engines
+def test_signals(name, engine):
+    if not kinds_for(CALLS[name], engine):
+        pytest.skip("there is no such call")
+    row = signals.attack(name, engine, "signal", tries=40, seed=0)
+    assert not row.torn + row.odd, "\n".join(row.examples)
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["--ways", "object,array", "--tries", "10"],
+        ["--ways", "limit", "--tries", "4", "--calls", "step,load_state_dict,swap_ema"],
+    ],
+)
+@engines
+def test_no_memory(arguments, engine):
+    """In a process of its own, and that in others: some may not survive."""
+    if not can_fail_allocations():
+        pytest.skip("Python has no allocations that can be made to fail")
+    command = [sys.executable, HERE / "attacks/nomemory.py", "--backends", engine, *arguments]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=600)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_random_programs(compiled):
+    count, wrong = fuzz.fuzz(seed=0, seconds=4, backends=["numpy", compiled])
+    assert count > 5
+    assert not wrong, "\n".join(wrong.values())
