@@ -4,7 +4,10 @@ import contextlib
 import ctypes
 from collections.abc import Iterator
 
-from numpy._core._multiarray_umath import _ARRAY_API
+try:
+    from numpy._core._multiarray_umath import _ARRAY_API
+except ImportError:  # NumPy 1
+    from numpy.core._multiarray_umath import _ARRAY_API
 
 _SET_HANDLER = 304  # PyDataMem_SetHandler's place in NumPy's table of functions
 

@@ -90,11 +90,15 @@ def places(attempted: Any, way: str, tries: int | None, rng: random.Random) -> I
             if good == ENOUGH:
                 return
     else:
-        end = 16
-        while end < 2**16 and (not attempted or attempted[-1]):
-            end *= 4
-            yield end
-        yield from sorted(rng.sample(range(end), min(end, tries)))
+        low, high = 0, 16
+        while high < 2**16 and (not attempted or attempted[-1]):
+            low, high = high, 4 * high
+            yield high
+        for _ in range(3):
+            middle = (low + high) // 2
+            yield middle
+            low, high = (middle, high) if attempted[-1] else (low, middle)
+        yield from sorted(rng.sample(range(high), min(high, tries)))
 
 
 def work(name, kind, backend, way, tries, seed, known, crash, pipe) -> None:
@@ -158,7 +162,7 @@ def attacked_to_the_end(row: Row, arguments: tuple[Any, ...], known: dict[int, s
         except EOFError:
             child.join()
             crash.seek(0)
-            where = re.findall(r'File ".*?([^/]+)", line (\d+) in (\w+)', said := crash.read())
+            where = re.findall(r'File ".*?([^"/]+)", line (\d+) in (\w+)', said := crash.read())
             if child.exitcode > 0 or start == -1:
                 raise RuntimeError(f"the attack itself failed:\n{said}") from None
             known[start] = (
