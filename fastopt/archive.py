@@ -4,6 +4,7 @@ It is a zip file as NumPy's, so that `numpy.load` opens it too, with a checksum 
 SHA-256s of all that comes before it, in pieces of 8 MiB. In pieces, because several threads can sum those at once.
 """
 
+import _thread
 import errno
 import hashlib
 import json
@@ -14,7 +15,6 @@ import struct
 import sys
 from collections import deque
 from collections.abc import Generator, Iterable, Mapping
-from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import TracebackType
@@ -33,6 +33,7 @@ _HEADER = "fastopt.json"
 _MARK = b"fastopt, sha256 of 8 MiB pieces: "
 _COMMENT = len(_MARK) + 64
 _PIECE = 8 << 20
+_PATIENCE = 5.0  # seconds to wait for the sum of a piece, which takes some milliseconds
 _LOCAL, _LENGTHS = 30, 26  # the size of what stands before a member, and where it says how long its name is
 _PARTIAL = ".fastopt-partial"  # with which the names of files end that are being written
 
@@ -76,7 +77,8 @@ def write(path: str, header: Mapping[str, Any], arrays: Iterable[tuple[str, Arra
         How many threads may sum.
     """
     text = json.dumps(header).encode()
-    with _replacing(path) as file, _Sums(threads) as sums:
+    with _replacing(path) as file:
+        sums = _Sums(threads)
         summed = _Summed(file, sums)
         with ZipFile(cast(BinaryIO, summed), "w") as archive:
             archive.comment = bytes(_COMMENT)
@@ -89,7 +91,7 @@ def write(path: str, header: Mapping[str, Any], arrays: Iterable[tuple[str, Arra
                         member.write(data[start : start + _PIECE])
         summed.end()
         file.seek(-_COMMENT, os.SEEK_END)
-        file.write(_MARK + sums.digest)
+        file.write(_MARK + sums.digest())
 
 
 class Reader:
@@ -180,17 +182,17 @@ class Reader:
         self._file.seek(0)
         left = self._status.st_size - _COMMENT  # to be summed
         end = b""
-        with _Sums(self._threads) as sums:
-            for piece in pieces:
-                size = self._file.readinto(piece.data)
-                data = piece.data[:size]
-                if left > 0:
-                    sums.add([data[:left]])
-                end = (end + bytes(data[-_COMMENT:]))[-_COMMENT:]
-                left -= size
+        sums = _Sums(self._threads)
+        for piece in pieces:
+            size = self._file.readinto(piece.data)
+            data = piece.data[:size]
+            if left > 0:
+                sums.add([data[:left]])
+            end = (end + bytes(data[-_COMMENT:]))[-_COMMENT:]
+            left -= size
         now = os.fstat(self._file.fileno())
         unchanged = (now.st_size, now.st_mtime_ns) == (self._status.st_size, self._status.st_mtime_ns)
-        if not unchanged or end != _MARK + sums.digest:
+        if not unchanged or end != _MARK + sums.digest():
             raise self._damaged()
 
     def __enter__(self) -> "Reader":
@@ -203,46 +205,58 @@ class Reader:
 
 
 class _Sums:
-    """The sum of the sums of pieces. Threads sum the pieces where that is allowed."""
+    """The sum of the sums of pieces, which threads sum where that is allowed."""
 
     def __init__(self, threads: int) -> None:
-        self._pool = ThreadPoolExecutor(min(threads, 4)) if threads > 1 else None
-        self._pending: deque[Future[bytes]] = deque()
+        self._threads = min(threads, 4)
+        self._pending: deque[_Summing] = deque()
         self._total = hashlib.sha256()
 
     def add(self, parts: list[memoryview]) -> None:
         """Sum one more piece, which comes in parts."""
-        try:
-            future = None if self._pool is None else self._pool.submit(_sum, parts)
-        except RuntimeError:  # there can be no thread, as when Python ends
-            future = None
-        if future is None:
-            self._take(0)
-            self._total.update(_sum(parts))
-        else:
-            self._pending.append(future)
-            self._take(8)  # so that memory does not fill with pieces that wait
+        self._pending.append(_Summing(parts, self._threads > 1))
+        self._take(self._threads)
 
     def _take(self, left: int) -> None:
-        """Take over what threads have summed, until no more than so many are left."""
+        """Take over the oldest sums, until no more than so many are left."""
         while len(self._pending) > left:
             self._total.update(self._pending[0].result())
             self._pending.popleft()
 
-    @property
     def digest(self) -> bytes:
         """The sum of all, in hexadecimal digits."""
         self._take(0)
         return self._total.hexdigest().encode()
 
-    def __enter__(self) -> "_Sums":
-        return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        if self._pool is not None:
-            self._pool.shutdown(cancel_futures=error is not None)
+class _Summing:
+    """A piece that is being summed, in a thread of its own if it may and can.
+
+    By `_thread`, because an interrupt within `threading.Thread.start` can leave a thread that waits for ever, and then
+    Python does not end.
+    """
+
+    def __init__(self, parts: list[memoryview], threaded: bool) -> None:
+        self._parts = parts
+        self._result = b""
+        self._running = _thread.allocate_lock()
+        if threaded:
+            self._running.acquire()
+            try:
+                _thread.start_new_thread(self._run, ())
+            except RuntimeError:  # there can be none, as when Python ends
+                self._running.release()
+
+    def _run(self) -> None:
+        try:
+            self._result = _sum(self._parts)
+        finally:
+            self._running.release()
+
+    def result(self) -> bytes:
+        # A thread that could not even begin, because memory ran out, does not come back.
+        self._running.acquire(timeout=_PATIENCE)
+        return self._result or _sum(self._parts)
 
 
 def _sum(parts: Iterable[memoryview]) -> bytes:
