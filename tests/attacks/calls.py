@@ -2,8 +2,10 @@
 
 import copy
 import pickle
+import shutil
 import sys
 import tempfile
+import weakref
 import zlib
 from collections.abc import Callable
 from pathlib import Path
@@ -92,8 +94,9 @@ class Scene:
     def path(self):
         """A path in a folder of its own."""
         if self.folder is None:
-            self.folder = tempfile.TemporaryDirectory()
-        return f"{self.folder.name}/saved"
+            self.folder = Path(tempfile.mkdtemp())
+            weakref.finalize(self, shutil.rmtree, self.folder, True)
+        return self.folder / "saved"
 
 
 class Call(NamedTuple):
@@ -291,8 +294,10 @@ def seen(s: Scene) -> dict[str, Any]:
     elif isinstance(s.made, dict):
         look("made", lambda: s.made)
     if s.folder is not None:
-        look("files", lambda: len(list(Path(s.folder.name).iterdir())))
         look("file", lambda: state_in_file(s))
+        # What an interrupted save could not remove, the next one does.
+        look("another", lambda: s.twin(0).save(s.folder / "another"))
+        look("files", lambda: sorted(file.name for file in s.folder.iterdir()))
     for name, opt in (("opt", s.opt), ("made", s.made)):
         if isinstance(opt, fastopt.Optimizer):
             look_at(opt, name, s, look)

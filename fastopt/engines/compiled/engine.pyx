@@ -3,6 +3,8 @@
 
 fastopt/engines/numpy.py says what happens and why; this file and what it includes say it fast. The engine knows kernels
 by their pointers only, and no rule by its name.
+
+No list comprehension here computes its items: where memory runs out, what Cython 3.3 makes of those frees one too often.
 """
 
 include "rounding.pxi"
@@ -18,6 +20,8 @@ from libcpp.algorithm cimport sort
 from libcpp.utility cimport pair
 
 from fastopt.engines.compiled.busy cimport BusyLock
+
+from operator import attrgetter
 
 import numpy as np
 
@@ -118,7 +122,9 @@ cdef class Engine(GradientChecks):
         unpack(kernels.STAGES["update_ema"], "kernel", <void**>self.plan.update_ema)
         unpack(kernels.STAGES["swap"], "kernel", <void**>self.plan.swap)
         self.narrow = {parameter.group for parameter in parameters if parameter.flat.itemsize == 4}
-        self.groups = [self.group(i, call) for i, call in enumerate(kernel_calls)]
+        self.groups = [None] * len(kernel_calls)
+        for i in range(len(kernel_calls)):
+            self.groups[i] = self.group(i, kernel_calls[i])
         self.stages = [self.staged(stages)]
 
     def __dealloc__(self):

@@ -49,9 +49,9 @@ cdef class GradientChecks:
         cdef Py_ssize_t i
         self.parameters, self.addresses = parameters, addresses
         self.count = len(parameters)
-        self.arrays = [parameter.array for parameter in parameters]
-        self.views = [parameter.view for parameter in parameters]
-        names = [parameter.name for parameter in parameters]
+        self.arrays = list(map(attrgetter("array"), parameters))
+        self.views = list(map(attrgetter("view"), parameters))
+        names = list(map(attrgetter("name"), parameters))
         self.names = None if None in names else names
         self.held = [None] * self.count
         self.starts_array = np.array(addresses.starts, dtype=np.uintp)
@@ -124,17 +124,19 @@ cdef class GradientChecks:
     cdef int check_slowly(self) except -1:
         """Raise what is wrong, or copy what cannot be used as it is."""
         cdef Py_ssize_t i
-        cdef list given = list(self.held)
+        cdef list given = list(self.held), copied = []
         for i in range(self.count):
             if self.plan.tensors[i].active and not self.fits(i):
                 parameter = self.parameters[i]
                 parameter.check_unchanged()
                 if given[i] is not None:
                     self.held[i] = parameter.check_gradient(given[i], self.addresses, self.plan.stages.zeroes)
+                    if self.held[i] is not given[i]:
+                        # Plain arrays, because a subclass may do anything when it is written to.
+                        copied.append(np.asarray(given[i]))
         if self.plan.stages.zeroes:
-            check_disjoint([parameter.label for parameter in self.parameters], given)
-            # Plain arrays, because a subclass may do anything when it is written to.
-            self.copied = [np.asarray(g) for g, held in zip(given, self.held) if g is not held]
+            check_disjoint(map(attrgetter("label"), self.parameters), given)
+            self.copied = copied
         return 0
 
     # The following look at arrays by NumPy's macros alone, which cannot raise: so they are `noexcept`.

@@ -104,7 +104,9 @@ cdef class Group:
         if not finite:
             dtype = np.dtype(np.float64 if self.largest == DBL_MAX else np.float32)
             # This raises, unless NumPy rounds the number to a finite one, or has no use for it.
-            carried = [tensor.carried[i] for i in range(self.carried_count)]
+            carried = [0.0] * self.carried_count
+            for i in range(self.carried_count):
+                carried[i] = tensor.carried[i]
             check_numbers(self.index, self.call, t, self.lr, scale, carried, dtype)
         if loop.used & ~self.present:
             raise RuntimeError(
