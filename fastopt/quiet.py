@@ -1,23 +1,24 @@
 """NumPy's warnings off, for the time of one call."""
 
 from collections.abc import Callable
-from contextvars import copy_context
+from contextvars import Context
 from typing import TypeVar
 
 import numpy as np
 
 _T = TypeVar("_T")
 
+# NumPy 2 keeps its settings in contexts. So there is no moment in which the caller's settings are others, and nothing
+# that has to be put back whatever interrupts.
+_CONTEXTS = int(np.__version__.partition(".")[0]) >= 2
+_quiet = Context()
+if _CONTEXTS:
+    _quiet.run(np.seterr, all="ignore")
+
 
 def quietly(function: Callable[[], _T]) -> _T:
-    """Call a function without any of NumPy's floating-point warnings and errors.
-
-    In a context of its own, where NumPy 2 keeps its settings: so the caller's settings are what they were even if
-    something interrupts the putting back.
-    """
-
-    def call() -> _T:
-        with np.errstate(all="ignore"):
-            return function()
-
-    return copy_context().run(call)
+    """Call a function without any of NumPy's floating-point warnings and errors."""
+    if _CONTEXTS:
+        return _quiet.copy().run(function)
+    with np.errstate(all="ignore"):
+        return function()

@@ -323,9 +323,8 @@ def accumulate(sum: Array, g: Array, scale: np.floating[Any]) -> None:
 
 def clip(g: Array, scale: np.floating[Any], bound: np.floating[Any]) -> Array:
     """The scaled gradient between -bound and bound; a NaN stays one."""
-    x = scale * g
-    x = np.where(bound < x, bound, x)
-    return np.where(-bound > x, -bound, x)
+    clipped: Array = np.maximum(np.minimum(scale * g, bound), -bound)
+    return clipped
 
 
 def update_ema(ema: Array, p: Array, decay: np.floating[Any], decay_rest: np.floating[Any]) -> None:

@@ -9,6 +9,8 @@ try:
 except ImportError:  # NumPy 1
     from numpy.core._multiarray_umath import _ARRAY_API
 
+from fastopt import quiet
+
 _SET_HANDLER = 304  # PyDataMem_SetHandler's place in NumPy's table of functions
 
 _pointer, _size = ctypes.c_void_p, ctypes.c_size_t
@@ -73,9 +75,11 @@ def failing_arrays(start: int, stop: int) -> Iterator[None]:
     """Within ``with``, the allocations of arrays from one number to another fail."""
     global _failing, _seen
     _set_handler(_capsule)
+    quiet._quiet.run(_set_handler, _capsule)  # a context of its own has a handler of its own
     _failing, _seen = range(start, stop), 0
     try:
         yield
     finally:
         _failing = range(0)
         _set_handler(_default_capsule)
+        quiet._quiet.run(_set_handler, _default_capsule)
