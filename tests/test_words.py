@@ -5,7 +5,7 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
-from helpers import assert_same_bits, rule_of
+from helpers import assert_same_bits, assert_same_optimizer, rule_of
 
 import fastopt
 from fastopt.engines import cache, choice
@@ -13,7 +13,7 @@ from fastopt.engines.choice import COMPILED, Backend, get_backend
 from fastopt.engines.shared import CAN_FLUSH
 from fastopt.engines.translator.reader import translate
 from fastopt.engines.translator.writer import write
-from fastopt.formula import absolute, larger, power, sign, smaller, sqrt, where
+from fastopt.formula import Carried, absolute, larger, power, sign, smaller, sqrt, where
 from fastopt.signature import key_of, signature
 
 pytestmark = pytest.mark.skipif(not COMPILED, reason="there is no compiled engine to run them")
@@ -64,7 +64,14 @@ def of_one(d, x, a, b, c, e, f, h, k, *, lr):
     return lr * d
 
 
-FORMULAS = (choices, choices_beside_numbers, choices_of_what_is_computed, comparisons, of_one)
+def numbers(d, a, *, lr, tiny, product: Carried):
+    small = tiny * tiny
+    a[:] = small / tiny + d if small > 0 else larger(d, product)
+    return lr * (1 if product * tiny == 0 else 2) * d, product * tiny
+
+
+ELEMENTWISE = (choices, choices_beside_numbers, choices_of_what_is_computed, comparisons, of_one)
+FORMULAS = (*ELEMENTWISE, numbers)
 NAMES = [name for name in fastopt.backends() if name != "numpy"]
 
 
@@ -102,7 +109,7 @@ def run(rule, pairs, backend, **stages):
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 @pytest.mark.parametrize("flush", [False, pytest.param(True, marks=needs_switch)])
-@pytest.mark.parametrize("one", FORMULAS, ids=lambda one: one.__name__)
+@pytest.mark.parametrize("one", ELEMENTWISE, ids=lambda one: one.__name__)
 def test_special_values(one, flush, dtype, compiled, kernels, monkeypatch):
     from fastopt.engines.compiled.engine import Engine
 
@@ -116,3 +123,20 @@ def test_special_values(one, flush, dtype, compiled, kernels, monkeypatch):
             assert_same_bits(mine[name], theirs[name])
     for p, q in zip(opt.param_groups[0]["params"], reference.param_groups[0]["params"], strict=True):
         assert_same_bits(p, q)
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("flush", [False, pytest.param(True, marks=needs_switch)])
+def test_subnormal_numbers(flush, dtype, compiled, kernels, monkeypatch):
+    """Those of which a formula computes others, and which it carries."""
+    from fastopt.engines.compiled.engine import Engine
+
+    rule = rule_of(numbers, initial=lambda o: {"product": 1.0}, inputs=lambda o: {"tiny": 1e-160})
+    made = {}
+    for name in ("numpy", compiled):
+        made[name] = rule([np.ones(5, dtype)], flush_subnormals=flush, backend=name)
+        for _ in range(3):
+            made[name].step([np.full(5, 0.25, dtype)])
+        monkeypatch.setattr(choice, "get_backend", lambda name: Backend(name, Engine, kernels[name]))
+    assert made["numpy"].state[0]["product"] == 0
+    assert_same_optimizer(made[compiled], made["numpy"])
