@@ -217,7 +217,7 @@ def power(x: Value, k: float) -> Any:
     """
     if not isinstance(x, np.ndarray):
         return number_of(_power(float(x), float(k)), x, k)
-    return _power(x, k)
+    return +x if k == 1 else _power(x, k)  # a copy with its bits, as in C
 
 
 def _power(x: Any, k: float) -> Any:

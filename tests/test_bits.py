@@ -10,12 +10,14 @@ from hypothesis import strategies as st
 
 import fastopt
 from fastopt import formula
+from fastopt.engines.shared import CAN_FLUSH
 
 CHUNK = formula.CHUNK
 LENGTHS = (0, 1, 7, 8, 15, 16, 17, 55, 1000, CHUNK - 1, CHUNK, CHUNK + 1)
 STARTS = (0, 1, 3)
 STEPS = 3
 DTYPES = (np.float32, np.float64)
+needs_switch = pytest.mark.skipif(not CAN_FLUSH, reason="the processor's switch is in the compiled part")
 
 
 def pair(name, parameters, backend):
@@ -55,6 +57,25 @@ def test_same_bits_on_finite_numbers(name, dtype, compiled):
         opt.step(gradients)
         reference.step(gradients)
     assert np.isfinite(reference.param_groups[0]["params"][0]).all()
+    assert_same_optimizer(opt, reference)
+
+
+@pytest.mark.parametrize("flush", [False, pytest.param(True, marks=needs_switch)])
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("name", CASES)
+def test_same_bits_of_any_state(name, dtype, flush, compiled):
+    """Also of one that no step reaches, such as negative averages of squares, and of subnormals from before."""
+    rng = np.random.default_rng(7)
+    opt, reference = pair(name, [awkward(rng, n, dtype) for n in (1000, *[3] * 10)], compiled)
+    for mine, theirs in zip(opt.state, reference.state, strict=True):
+        for state in mine:
+            if isinstance(mine[state], np.ndarray):
+                mine[state][:] = theirs[state][:] = awkward(rng, mine[state].size, dtype)
+    for optimizer in (opt, reference):
+        optimizer.flush_subnormals = flush
+        optimizer.step(
+            [awkward(np.random.default_rng(p.size), p.size, dtype) for p in optimizer.param_groups[0]["params"]]
+        )
     assert_same_optimizer(opt, reference)
 
 

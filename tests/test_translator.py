@@ -31,6 +31,7 @@ def scalar_words(real):
         "sqrt": np.sqrt,
         "larger": lambda x, y: x if x > y else y,
         "smaller": lambda x, y: x if x < y else y,
+        "where": lambda condition, x, y: x if condition else y,
         "wide": np.float64,
         "real": real,
     }

@@ -83,9 +83,10 @@ cdef class Group:
             )
         )
 
-    cdef int compute(self, int64_t t, double scale, Tensor* tensor) except -1:
+    cdef int compute(self, int64_t t, double scale, bint flushes, Tensor* tensor) except -1:
         """Compute a tensor's numbers of step t, of gradients times `scale`, and choose its loop."""
         cdef double* numbers = tensor.own_numbers
+        cdef uint64_t before = 0
         cdef const Loop* loop
         cdef int i
         cdef bint finite = True
@@ -98,7 +99,12 @@ cdef class Group:
             self.inputs[self.t_place] = <double>t
         for i in range(self.carried_count):
             self.inputs[self.first_carried + i] = tensor.carried[i]
+        if flushes:
+            before = fastopt_mode()
+            fastopt_set_mode(fastopt_flushing(before))
         loop = &self.loops[self.choose(self.inputs, numbers)]
+        if flushes:
+            fastopt_set_mode(before)
         for i in range(loop.checked_count):
             finite = finite and fabs(numbers[i]) <= self.largest
         if not finite:

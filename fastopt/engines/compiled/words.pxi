@@ -11,6 +11,38 @@ ctypedef fused real:
 cdef enum:
     LANES = 32  # a power of two
 
+cdef extern from *:
+    """
+    #include <stdint.h>
+    #include <string.h>
+
+    // The words that choose give a value's own bits. Where a comparison chooses between what it compares, compilers make
+    // a minimum or a maximum, which gives zero for a subnormal number while those are flushed. So the choice is one of
+    // integers; and since nothing tells compilers that this stays 0, they cannot make one of floats of it again.
+    unsigned fastopt_zero = 0;
+
+    #define FASTOPT_WHERE(NAME, REAL, BITS) \\
+        static inline REAL NAME(int condition, REAL x, REAL y) { \\
+            BITS a, b; \\
+            memcpy(&a, &x, sizeof x); \\
+            memcpy(&b, &y, sizeof y); \\
+            a = condition ? a ^ fastopt_zero : b; \\
+            memcpy(&x, &a, sizeof x); \\
+            return x; \\
+        }
+    FASTOPT_WHERE(fastopt_where_float, float, uint32_t)
+    FASTOPT_WHERE(fastopt_where_double, double, uint64_t)
+    """
+    float where_float "fastopt_where_float"(bint condition, float x, float y) noexcept nogil
+    double where_double "fastopt_where_double"(bint condition, double x, double y) noexcept nogil
+
+
+cdef inline real where(bint condition, real x, real y) noexcept nogil:
+    if real is float:
+        return where_float(condition, x, y)
+    else:
+        return where_double(condition, x, y)
+
 
 cdef inline real sqrt(real x) noexcept nogil:
     if real is float:
@@ -31,12 +63,11 @@ cdef inline real sign(real x) noexcept nogil:
 
 
 cdef inline real larger(real x, real y) noexcept nogil:
-    # Gives y when either is NaN: this order compiles to one instruction.
-    return x if x > y else y
+    return where(x > y, x, y)  # y when either is NaN
 
 
 cdef inline real smaller(real x, real y) noexcept nogil:
-    return x if x < y else y
+    return where(x < y, x, y)
 
 
 cdef inline double wide(real x) noexcept nogil:

@@ -183,7 +183,7 @@ class Expressions(ast.NodeVisitor):
         if all(value.kind != "array" for value in values):
             self.refuse(node, f"{ast.unparse(node)}: where takes a comparison and two values, one of them an array")
         yes, no = (self.element(node, value) for value in values)
-        return Value(ast.IfExp(condition.node, yes, no), "array")
+        return Value(call_node("where", [condition.node, yes, no]), "array")
 
     def power(self, node: ast.Call, x: Value) -> Value:
         """An array's, as `fastopt.formula.power` computes it."""
