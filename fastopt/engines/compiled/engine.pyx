@@ -291,7 +291,7 @@ cdef class Engine(GradientChecks):
             if group.has(t, tensor):
                 tensor.loop, tensor.numbers = group.last.loop, group.last.own_numbers
             else:
-                group.compute(t, scale, self.plan.flushes, tensor)
+                group.compute(t, scale, self.plan.stages.flushes, tensor)
                 self.owners[self.owned] = tensor
                 self.owned += 1
             self.reduces = self.reduces or tensor.loop.sum_count > 0
