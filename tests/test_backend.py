@@ -119,3 +119,26 @@ print(sorted(loaded & {"click", "rich", "matplotlib", "sklearn", "scipy", "hypot
 """
     done = python(code)
     assert done.stdout.strip() == "[]", done.stderr
+
+
+ARITHMETIC = """
+import sys
+import numpy as np
+smallest = np.float64(5e-324)
+
+def kept():
+    single = np.full(100, 1e-40, np.float32)
+    return smallest * 1.0 == smallest and 5e-324 * 1.0 == 5e-324 and (single * np.float32(0.5) != 0).all()
+
+assert kept()
+import fastopt
+assert kept()
+fastopt.Adam(np.ones(3), flush_subnormals=len(fastopt.backends()) > 1).step(np.ones(3))
+assert kept()
+"""
+
+
+def test_importing_changes_no_arithmetic():
+    """As a build with fast math would, in the whole process."""
+    done = python(ARITHMETIC, FASTOPT_BACKEND=fastopt.backends()[0])
+    assert done.returncode == 0, done.stderr

@@ -356,3 +356,18 @@ def test_flush_where_it_is_not_possible(backend, monkeypatch):
     with pytest.raises(ValueError, match="flush_subnormals: it needs the compiled part"):
         opt.flush_subnormals = True
     assert not opt.flush_subnormals
+
+
+def test_zeroing_gradients_in_any_order_of_memory(backend):
+    """They are looked at in the order of the step before, which may have been another."""
+    room = np.zeros(3 * 200)
+    places = [room[3 * i : 3 * i + 2] for i in range(200)]
+    opt = fastopt.SGD([np.zeros(2) for _ in places], lr=1.0, zero_grads=True, backend=backend)
+    for order in (range(200), reversed(range(200)), np.random.default_rng(0).permutation(200)):
+        grads = [places[i] for i in order]
+        room[:] = 1
+        opt.step(grads)
+        assert not any(g.any() for g in grads)
+        grads[7] = grads[150]
+        with pytest.raises(ValueError, match="it shares memory with that of"):
+            opt.step(grads)

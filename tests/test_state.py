@@ -206,3 +206,25 @@ def test_rules_of_ones_own(backend):
     assert opt.steps == 4
     with pytest.raises(TypeError, match="Warm: unknown option 'beta'; did you mean 'betas'"):
         Warm(p, 4, beta=0.5)
+
+
+@pytest.mark.parametrize("what", ["step", "updates", "skipped_steps"])
+def test_the_last_count(what, backend):
+    """What can be loaded can be saved and loaded again: no step goes further than a state dict may."""
+    p = np.ones(2)
+    opt = fastopt.SGD(p, lr=1.0, backend=backend)
+    saved = opt.state_dict()
+    places = {"step": saved["state"][0], "updates": saved, "skipped_steps": saved["stages"]}
+    places[what][what] = 2**62 - 2
+    opt.load_state_dict(saved)
+    if what == "skipped_steps":
+        opt.nonfinite = "skip"
+        opt.step(np.full(2, np.nan))
+    else:
+        opt.step(np.ones(2))
+    opt.load_state_dict(opt.state_dict())
+    left = p.copy()
+    with pytest.raises(OverflowError, match=r"it has made 2\*\*62 - 1 steps|this optimizer has made"):
+        opt.step(np.ones(2))
+    assert_same_bits(p, left)
+    opt.load_state_dict(opt.state_dict())

@@ -179,6 +179,52 @@ def test_changes_beside_steps(backend):
     np.testing.assert_array_equal(p, np.full_like(p, -len(stepped)))
 
 
+def test_everything_beside_everything(backend, tmp_path):
+    """Each call is refused or whole: all elements of a parameter stay equal, and its state goes with it."""
+    p, g = np.zeros(50_000), np.ones(50_000)
+    opt = fastopt.SGD({"p": p}, lr=1.0, momentum=0.5, ema_decay=0.5, backend=backend)
+    saved = opt.state_dict()
+    opt.save(tmp_path / "file")
+    torn = []
+
+    def swap():
+        with opt.swap_ema():
+            torn.extend({p[0], p[-1]} if len(set(p)) > 1 else ())
+
+    calls = [
+        lambda: opt.step({"p": g}),
+        lambda: opt.load_state_dict(saved),
+        lambda: opt.load(tmp_path / "file"),
+        lambda: opt.save(tmp_path / "other"),
+        lambda: setattr(opt, "lr", 0.5),
+        lambda: opt.param_groups[0].update(momentum=0.25),
+        lambda: setattr(opt, "loss_scale", 2.0),
+        lambda: opt.state_dict(),
+        swap,
+    ]
+    done = [0] * len(calls)
+    end = time.monotonic() + SECONDS
+
+    def run(k):
+        while min(done) < 5 and time.monotonic() < end:
+            try:
+                calls[k]()
+            except RuntimeError as error:
+                assert "in the middle of a step" in str(error)  # noqa: PT017 - most of them are refused
+            else:
+                done[k] += 1
+                time.sleep(1e-3)  # so that the others have their turn, too
+
+    in_threads(*(lambda k=k: run(k) for k in range(len(calls))))
+    assert min(done) >= 5
+    assert not torn
+    for array in (p, *(x for x in opt.state[0].values() if isinstance(x, np.ndarray))):
+        assert_same_bits(array, np.full_like(array, array[0]))
+    opt.load(tmp_path / "file")
+    assert_same_bits(p, np.zeros_like(p))
+    opt.step({"p": g})
+
+
 # The number of threads
 
 
@@ -246,65 +292,6 @@ def test_quotas(membership, files, quotas, tmp_path):
 def test_number_respects_quotas(monkeypatch):
     monkeypatch.setattr(threads, "quotas", lambda: iter([1.5, 0.2]))
     assert threads.available() == 1
-
-
-# Processes
-
-FORK = """
-import hashlib, os, signal, sys
-import numpy as np
-import fastopt
-
-signal.alarm(60)  # what hangs is killed; the child needs an alarm of its own
-fastopt.set_num_threads(3)
-p = np.linspace(-1, 1, 2_000_000)
-g = np.linspace(1, 2, 2_000_000)
-opt = fastopt.Adam(p, clip_grad_norm=1.0)
-
-def digest():
-    opt.step(g)
-    return hashlib.sha256(p.tobytes()).hexdigest().encode()
-
-if sys.argv[1] == "used":
-    opt.step(g)
-here, there = os.pipe()
-child = os.fork()
-if child == 0:
-    signal.alarm(60)
-    os.write(there, digest())
-    os._exit(0)
-mine = digest()
-assert os.waitpid(child, 0)[1] == 0
-assert os.read(here, 1000) == mine
-"""
-
-
-@pytest.mark.skipif(not hasattr(os, "fork"), reason="Windows has no fork")
-@pytest.mark.parametrize("when", ["unused", "used"])
-def test_fork(when):
-    """Before and after threads were used, a step in the child and one in the parent: both finish, and are equal."""
-    done = python(FORK, when)
-    assert done.returncode == 0, done.stderr
-
-
-SIGNAL = """
-import os, signal
-import numpy as np
-import fastopt
-
-fastopt.set_num_threads(3)
-fastopt.SGD(np.ones(2_000_000)).step(np.ones(2_000_000))
-signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGTERM])
-os.kill(os.getpid(), signal.SIGTERM)
-assert signal.sigtimedwait([signal.SIGTERM], 30).si_signo == signal.SIGTERM
-"""
-
-
-@pytest.mark.skipif(not hasattr(signal, "sigtimedwait"), reason="macOS and Windows do not have it")
-def test_helpers_take_no_signals():
-    """Those are for the threads that expect them. NumPy's own threads would take them, so they are off."""
-    done = python(SIGNAL, OPENBLAS_NUM_THREADS="1", OMP_NUM_THREADS="1")
-    assert done.returncode == 0, done.stderr
 
 
 def test_many_steps_in_four_threads(compiled):
