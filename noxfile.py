@@ -97,6 +97,22 @@ def tsan(session):
 
 
 @nox.session
+def attacks(session):
+    """Attacks on optimizers: exhausted memory, signals, kills and random programs."""
+    session.install("-e", ".[test]")
+    session.run("python", "tests/attacks/nomemory.py", "--tries", "500")
+    session.run("python", "tests/attacks/signals.py", "--tries", "2000")
+    session.run("python", "tests/attacks/kills.py", "--tries", "1000")
+    session.run("python", "tests/attacks/fuzz.py", "--seconds", "300")
+
+
+@nox.session(venv_backend="none")
+def freethreaded(session):
+    """The tests on a free-threaded Python."""
+    session.run("bash", ".ci/freethreaded", str(session.cache_dir / "freethreaded"))
+
+
+@nox.session
 def build(session):
     """The sdist, and the wheel made of it, in dist/."""
     session.install("build")

@@ -83,6 +83,7 @@ class Checkpoints(StateDicts):
         Parameters
         ----------
         path : str or path-like
+            The file.
         strict : bool, default True
             Whether the file has to be of an optimizer with the same rule, groups and parameters. If not, parameters are
             found by their names, and only those that both have are loaded, with their states: options, stages and the
