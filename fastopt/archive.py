@@ -11,6 +11,7 @@ import json
 import math
 import os
 import secrets
+import stat
 import struct
 import sys
 from collections import deque
@@ -86,7 +87,7 @@ def write(path: str, header: Mapping[str, Any], arrays: Iterable[tuple[str, Arra
             for name, array in arrays:
                 with archive.open(ZipInfo(f"{name}.npy"), "w", force_zip64=True) as member:
                     npy.write_array_header_1_0(member, npy.header_data_from_array_1_0(array))
-                    data = flat(array).data.cast("B")
+                    data = flat(array).view(np.uint8).data
                     for start in range(0, len(data), _PIECE):
                         member.write(data[start : start + _PIECE])
         summed.end()
@@ -121,6 +122,7 @@ class Reader:
     arrays: dict[str, Stored]
 
     def __init__(self, path: str, threads: int) -> None:
+        _check_regular(path)
         self._path = path
         self._threads = threads
         self._file = open(path, "rb")  # noqa: SIM115 - closed by `with`
@@ -307,8 +309,8 @@ class _Summed:
 def _replacing(path: str) -> Generator[BinaryIO]:
     """A new file, which takes the path's place when it is written and safe on the disk."""
     target = Path(os.path.realpath(path))
-    if target.is_dir():
-        raise IsADirectoryError(errno.EISDIR, "it is a folder; name a file in it", path)
+    if target.exists():
+        _check_regular(path)
     _remove_leftovers(target.parent)
     file, partial = _new_partial(target.parent)
     try:
@@ -333,6 +335,12 @@ def _replacing(path: str) -> Generator[BinaryIO]:
             os.fsync(folder)
         finally:
             os.close(folder)
+
+
+def _check_regular(path: str) -> None:
+    """Raise if the path is no file with contents of its own: a folder, a device, which must stay, or a pipe."""
+    if not stat.S_ISREG(os.stat(path).st_mode):
+        raise OSError(errno.EINVAL, "it is no regular file; name one", path)
 
 
 def _new_partial(folder: Path) -> tuple[BinaryIO, Path]:

@@ -74,8 +74,10 @@ def test_not_a_checkpoint(opt, tmp_path):
         opt.load(tmp_path / "missing")
     with pytest.raises(FileNotFoundError):
         opt.save(tmp_path / "missing" / "file")
-    with pytest.raises(IsADirectoryError):
-        opt.save(tmp_path)
+    for path in (tmp_path, os.devnull):
+        for refused in (opt.save, opt.load):
+            with pytest.raises(OSError, match="it is no regular file"):
+                refused(path)
 
 
 def test_failed_save_leaves_the_old_file(saved, monkeypatch):
