@@ -21,17 +21,16 @@ def extensions(build):
     from Cython.Build import cythonize
 
     kernels = ["baseline", "avx2", "avx512"] if build.builds_x86() else ["baseline"]
-    modules = [
-        Extension(f"fastopt.engines.compiled.{name}", [f"{CORE}/{name}.pyx"]) for name in ["busy", "cpu", *kernels]
-    ]
-    modules.append(
+    modules = [Extension(f"fastopt.engines.compiled.{name}", [f"{CORE}/{name}.pyx"]) for name in ["cpu", *kernels]]
+    modules += [
         Extension(
-            "fastopt.engines.compiled.engine",
-            [f"{CORE}/engine.pyx"],
+            f"fastopt.engines.compiled.{name}",
+            [f"{CORE}/{name}.pyx"],
             include_dirs=[numpy.get_include()],
             define_macros=[("NPY_NO_DEPRECATED_API", "NPY_1_22_API_VERSION")],
         )
-    )
+        for name in ["busy", "engine"]
+    ]
     return cythonize(modules, compiler_directives=build.DIRECTIVES)
 
 

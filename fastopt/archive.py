@@ -1,7 +1,7 @@
 """One file of arrays and a JSON text: written whole or not at all, and refused if a single byte of it is wrong.
 
-It is a zip file as NumPy's, so that `numpy.load` opens it too, with a checksum as the archive's comment: SHA-256 of the
-SHA-256s of all that comes before it, in pieces of 8 MiB. In pieces, because several threads can sum those at once.
+It is a zip file as NumPy's, so that `numpy.load` opens it too, with a hash as the archive's comment: the SHA-256 of the
+SHA-256s of all that comes before it, in pieces of 8 MiB. In pieces, because several threads can hash those at once.
 """
 
 import _thread
@@ -27,16 +27,16 @@ from numpy.lib import format as npy
 
 from fastopt.arrays.layout import Array, flat
 
-if sys.platform != "win32":  # where a file that is open cannot be removed, so that none needs to be locked
+if sys.platform != "win32":  # Windows does not remove open files, so no lock is needed there
     import fcntl
 
 _HEADER = "fastopt.json"
 _MARK = b"fastopt, sha256 of 8 MiB pieces: "
 _COMMENT = len(_MARK) + 64
 _PIECE = 8 << 20
-_PATIENCE = 5.0  # seconds to wait for the sum of a piece, which takes some milliseconds
+_PATIENCE = 5.0  # seconds to wait for the hash of a piece, which takes some milliseconds
 _LOCAL, _LENGTHS = 30, 26  # the size of what stands before a member, and where it says how long its name is
-_PARTIAL = ".fastopt-partial"  # with which the names of files end that are being written
+_PARTIAL = ".fastopt-partial"  # the ending of unfinished files
 
 
 class Damaged(ValueError):
@@ -65,7 +65,7 @@ class Stored(NamedTuple):
 
 
 def write(path: str, header: Mapping[str, Any], arrays: Iterable[tuple[str, Array]], threads: int) -> None:
-    """Write a file, or replace one: whoever reads the path meanwhile, or after a crash, finds the old or the new one.
+    """Write a file, or replace one: a reader finds the old file or the new one, even after a crash.
 
     Parameters
     ----------
@@ -75,13 +75,13 @@ def write(path: str, header: Mapping[str, Any], arrays: Iterable[tuple[str, Arra
     arrays : iterable of (str, ndarray)
         Contiguous arrays of float32 or float64, by their names in the file.
     threads : int
-        How many threads may sum.
+        How many threads may hash.
     """
     text = json.dumps(header).encode()
     with _replacing(path) as file:
-        sums = _Sums(threads)
-        summed = _Summed(file, sums)
-        with ZipFile(cast(BinaryIO, summed), "w") as archive:
+        sums = _PieceHashes(threads)
+        hashing = _HashingFile(file, sums)
+        with ZipFile(cast(BinaryIO, hashing), "w") as archive:
             archive.comment = bytes(_COMMENT)
             archive.writestr(ZipInfo(_HEADER), text)
             for name, array in arrays:
@@ -89,8 +89,9 @@ def write(path: str, header: Mapping[str, Any], arrays: Iterable[tuple[str, Arra
                     npy.write_array_header_1_0(member, npy.header_data_from_array_1_0(array))
                     data = flat(array).view(np.uint8).data
                     for start in range(0, len(data), _PIECE):
-                        member.write(data[start : start + _PIECE])
-        summed.end()
+                        # A copy, so that all sums are of the same bytes, whoever writes to the array meanwhile.
+                        member.write(bytes(data[start : start + _PIECE]))
+        hashing.end()
         file.seek(-_COMMENT, os.SEEK_END)
         file.write(_MARK + sums.digest())
 
@@ -102,7 +103,7 @@ class Reader:
     ----------
     path : str
     threads : int
-        How many threads may sum.
+        How many threads may hash.
 
     Raises
     ------
@@ -114,7 +115,7 @@ class Reader:
     Attributes
     ----------
     header : dict
-        Only to be believed when `read` or `check` has returned, as `arrays`.
+        Trust this, and `arrays`, only after `read` or `check` has returned.
     arrays : dict of str to Stored
     """
 
@@ -126,8 +127,8 @@ class Reader:
         self._path = path
         self._threads = threads
         self._file = open(path, "rb")  # noqa: SIM115 - closed by `with`
-        self._status = os.fstat(self._file.fileno())
         try:
+            self._status = os.fstat(self._file.fileno())
             self._read_directory()
         except BaseException as error:
             if isinstance(error, Exception):
@@ -182,9 +183,9 @@ class Reader:
     def _check(self, pieces: Iterable[Array]) -> None:
         """Read the file into pieces of memory, and raise Damaged if a byte is wrong."""
         self._file.seek(0)
-        left = self._status.st_size - _COMMENT  # to be summed
+        left = self._status.st_size - _COMMENT  # to be hashed
         end = b""
-        sums = _Sums(self._threads)
+        sums = _PieceHashes(self._threads)
         for piece in pieces:
             size = self._file.readinto(piece.data)
             data = piece.data[:size]
@@ -206,40 +207,40 @@ class Reader:
         self._file.close()
 
 
-class _Sums:
-    """The sum of the sums of pieces, which threads sum where that is allowed."""
+class _PieceHashes:
+    """The hash of the hashes of pieces, which threads compute where that is allowed."""
 
     def __init__(self, threads: int) -> None:
         self._threads = min(threads, 4)
-        self._pending: deque[_Summing] = deque()
+        self._pending: deque[_PieceHash] = deque()
         self._total = hashlib.sha256()
 
-    def add(self, parts: list[memoryview]) -> None:
-        """Sum one more piece, which comes in parts."""
-        self._pending.append(_Summing(parts, self._threads > 1))
+    def add(self, slices: list[memoryview]) -> None:
+        """Hash one more piece, which comes in slices."""
+        self._pending.append(_PieceHash(slices, self._threads > 1))
         self._take(self._threads)
 
     def _take(self, left: int) -> None:
-        """Take over the oldest sums, until no more than so many are left."""
+        """Take over the oldest hashes, until no more than so many are left."""
         while len(self._pending) > left:
             self._total.update(self._pending[0].result())
             self._pending.popleft()
 
     def digest(self) -> bytes:
-        """The sum of all, in hexadecimal digits."""
+        """The hash of all, in hexadecimal digits."""
         self._take(0)
         return self._total.hexdigest().encode()
 
 
-class _Summing:
-    """A piece that is being summed, in a thread of its own if it may and can.
+class _PieceHash:
+    """A piece that is being hashed, in a thread of its own if it may and can.
 
     By `_thread`, because an interrupt within `threading.Thread.start` can leave a thread that waits for ever, and then
     Python does not end.
     """
 
-    def __init__(self, parts: list[memoryview], threaded: bool) -> None:
-        self._parts = parts
+    def __init__(self, slices: list[memoryview], threaded: bool) -> None:
+        self._slices = slices
         self._result = b""
         self._running = _thread.allocate_lock()
         if threaded:
@@ -251,35 +252,35 @@ class _Summing:
 
     def _run(self) -> None:
         try:
-            self._result = _sum(self._parts)
+            self._result = _hash(self._slices)
         finally:
             self._running.release()
 
     def result(self) -> bytes:
         # A thread that could not even begin, because memory ran out, does not come back.
         self._running.acquire(timeout=_PATIENCE)
-        return self._result or _sum(self._parts)
+        return self._result or _hash(self._slices)
 
 
-def _sum(parts: Iterable[memoryview]) -> bytes:
+def _hash(slices: Iterable[memoryview]) -> bytes:
     total = hashlib.sha256()
-    for part in parts:
-        total.update(part)
+    for one in slices:
+        total.update(one)
     return total.digest()
 
 
-class _Summed:
-    """A file that a zip file is written to, whose bytes are summed on the way; but for the last ones, its comment."""
+class _HashingFile:
+    """A file that hashes what is written to it, except its last bytes, the comment of the zip file."""
 
-    def __init__(self, file: BinaryIO, sums: _Sums) -> None:
+    def __init__(self, file: BinaryIO, sums: _PieceHashes) -> None:
         self._file = file
         self._sums = sums
-        self._parts: list[memoryview] = []  # that are not summed yet
+        self._slices: list[memoryview] = []  # that are not summed yet
         self._size = 0  # of them together
 
     def write(self, data: bytes | memoryview) -> int:
         self._file.write(data)
-        self._parts.append(memoryview(data))
+        self._slices.append(memoryview(data))
         self._size += len(data)
         while self._size >= _PIECE + _COMMENT:
             self._add(_PIECE)
@@ -289,18 +290,19 @@ class _Summed:
         self._file.flush()
 
     def end(self) -> None:
-        """Sum what is left, when all is written."""
-        self._add(self._size - _COMMENT)
+        """Hash what is left, when all is written."""
+        if self._size > _COMMENT:
+            self._add(self._size - _COMMENT)
 
     def _add(self, size: int) -> None:
-        """Have so many bytes summed as one piece."""
+        """Have so many bytes hashed as one piece."""
         piece: list[memoryview] = []
         self._size -= size
         while size:
-            part = self._parts.pop(0)
+            part = self._slices.pop(0)
             piece.append(part[:size])
             if len(part) > size:
-                self._parts.insert(0, part[size:])
+                self._slices.insert(0, part[size:])
             size -= len(piece[-1])
         self._sums.add(piece)
 
@@ -309,32 +311,44 @@ class _Summed:
 def _replacing(path: str) -> Generator[BinaryIO]:
     """A new file, which takes the path's place when it is written and safe on the disk."""
     target = Path(os.path.realpath(path))
+    mode = None
     if target.exists():
         _check_regular(path)
+        mode = target.stat().st_mode & 0o777
     _remove_leftovers(target.parent)
-    file, partial = _new_partial(target.parent)
-    try:
-        with file:
-            yield file
-            file.flush()
-            os.fsync(file.fileno())
-            if target.exists():
-                os.chmod(partial, target.stat().st_mode & 0o777)
-            if sys.platform != "win32":
-                os.replace(partial, target)  # while it is locked
-        if sys.platform == "win32":
-            os.replace(partial, target)  # which cannot be while it is open
-    except BaseException:
-        with suppress(OSError):
-            partial.unlink()
-        raise
-    if sys.platform != "win32":
-        # The renaming too has to reach the disk.
-        folder = os.open(target.parent, os.O_RDONLY)
+    with _synced(target.parent):
+        file, partial = _new_partial(target.parent)
         try:
-            os.fsync(folder)
-        finally:
-            os.close(folder)
+            with file:
+                if mode is not None:
+                    os.chmod(partial, mode)  # before there is anything in it
+                yield file
+                file.flush()
+                os.fsync(file.fileno())
+                if sys.platform != "win32":
+                    os.replace(partial, target)  # while it is locked
+            if sys.platform == "win32":
+                os.replace(partial, target)  # which cannot be while it is open
+        except BaseException:
+            with suppress(OSError):
+                partial.unlink()
+            raise
+
+
+@contextmanager
+def _synced(folder: Path) -> Generator[None]:
+    """At the end of ``with`` what was renamed in a folder is on the disk too, where the system can do that."""
+    opened = -1
+    if sys.platform != "win32":
+        with suppress(OSError):  # a folder may be writeable and not readable
+            opened = os.open(folder, os.O_RDONLY)
+    try:
+        yield
+        with suppress(OSError):  # not all file systems can
+            os.fsync(opened)
+    finally:
+        if opened != -1:
+            os.close(opened)
 
 
 def _check_regular(path: str) -> None:
@@ -359,6 +373,8 @@ def _new_partial(folder: Path) -> tuple[BinaryIO, Path]:
 def _remove_leftovers(folder: Path) -> None:
     """Remove what processes have left that were killed while they wrote."""
     for partial in folder.glob(f".*{_PARTIAL}"):
+        if not partial.is_file():
+            continue
         with suppress(OSError):  # it belongs to a living process
             if sys.platform == "win32":
                 partial.unlink()  # which fails while it is open

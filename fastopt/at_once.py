@@ -1,8 +1,8 @@
 """Several assignments as one: all of them happen or none, whatever interrupts.
 
 A signal's exception, such as that of Ctrl-C, can be raised between any two operations of Python, but not within a call
-of C. So what belongs together is built completely first, and then put in its place by one call, which needs no memory
-either.
+in C that neither waits nor runs Python. So what belongs together is built completely first, and then put in its place
+by one such call, which needs no memory either.
 """
 
 from collections import deque
@@ -42,7 +42,7 @@ def prepared(assignments: Iterable[Assignment]) -> Callable[[], None]:
 def assign(assignments: Iterable[Assignment]) -> None:
     """Do the assignments now."""
     assignments = list(assignments)
-    # What is replaced may run code of others when it is freed, and lives until all is in its place.
+    # Freeing what is replaced may run other people's code, so it lives until all is in its place.
     replaced = [container[key] for container, key, _ in assignments]
     prepared(assignments)()
     del replaced

@@ -87,7 +87,7 @@ class Checkpoints(StateDicts):
         strict : bool, default True
             Whether the file has to be of an optimizer with the same rule, groups and parameters. If not, parameters are
             found by their names, and only those that both have are loaded, with their states: options, stages and the
-            number of updates stay as they are.
+            number of updates stay as they are. A file that was saved in the middle of an accumulation is refused then.
 
         Returns
         -------
@@ -119,27 +119,39 @@ class Checkpoints(StateDicts):
         with Reader(path, get_num_threads()) as reader:
             try:
                 saved = _Saved(path, reader)
-                plan = self._all_of(saved) if strict else self._part_of(saved)
-                for place, parameter, _ in plan.states:
+                matched = self._all_of(saved) if strict else self._part_of(saved)
+                for place, parameter, _ in matched.states:
                     saved.check_parameter(place, parameter)
-            except Exception:
+            except Exception as error:
                 reader.check()  # a damaged file is called so, whatever it looks like
-                raise
+                if isinstance(error, ValueError | MemoryError) or str(error).startswith(path):
+                    raise
+                raise ValueError(f"{path}: its header is not that of a checkpoint: {error!r}") from error
             content = reader.read()
-        copies = (one for state in plan.states for one in saved.becoming(*state, content))
-        assign([*plan.options, *copies])
-        return plan.unmatched
+        copies = (one for state in matched.states for one in saved.becoming(*state, content))
+        assign([*matched.options, *copies])
+        return matched.unmatched
 
-    def _all_of(self, saved: "_Saved") -> "_Plan":
+    def _all_of(self, saved: "_Saved") -> "_Matched":
+        if saved.rule != type(self).__name__:
+            raise ValueError(
+                f"{saved.path}: it was saved by {saved.rule}, and this is {type(self).__name__}; strict=False loads it "
+                f"all the same, by names"
+            )
         loaded = self._checked(saved.path, saved.state_dict(self._groups))
         states = zip(range(len(self._parameters)), self._parameters, loaded.state, strict=True)
-        return _Plan([*self._becoming_options(loaded)], [*states], Unmatched((), ()))
+        return _Matched([*self._becoming_options(loaded)], [*states], Unmatched((), ()))
 
-    def _part_of(self, saved: "_Saved") -> "_Plan":
+    def _part_of(self, saved: "_Saved") -> "_Matched":
         own = [parameter.name for parameter in self._parameters]
         for whose, names in (("the optimizer's", own), ("the file's", saved.names)):
             if None in names:
                 raise ValueError(f"{saved.path}: strict=False goes by names, and {whose} parameters have none")
+        if saved.calls:
+            raise ValueError(
+                f"{saved.path}: it was saved in the middle of an accumulation, so no part of it can be loaded; save "
+                f"after an update"
+            )
         places = {name: place for place, name in enumerate(saved.names)}
         states: list[tuple[int, Parameter, StateOfOne]] = []
         for parameter in self._parameters:
@@ -149,10 +161,10 @@ class Checkpoints(StateDicts):
                 states.append((place, parameter, state))
         missing = tuple(str(name) for name in own if name not in places)
         unused = tuple(str(name) for name in saved.names if name not in own)
-        return _Plan([], states, Unmatched(missing, unused))
+        return _Matched([], states, Unmatched(missing, unused))
 
 
-class _Plan(NamedTuple):
+class _Matched(NamedTuple):
     """What is to be loaded: options; and of each parameter its place in the file, and its state."""
 
     options: list[Assignment]
@@ -161,7 +173,7 @@ class _Plan(NamedTuple):
 
 
 class _Saved:
-    """What stands in a file. The arrays are there in their shapes and types, and have nothing in them yet."""
+    """What is in a file. It is checked with arrays that have only shapes and types; `becoming` has the real ones."""
 
     def __init__(self, path: str, reader: Reader) -> None:
         header = reader.header
@@ -169,6 +181,8 @@ class _Saved:
         if found != (FORMAT, VERSION):
             raise ValueError(f"{path}: this fastopt reads {FORMAT!r} {VERSION}, found {found[0]!r} {found[1]!r}")
         self.path = path
+        self.rule = header["rule"]
+        self.calls = header["state_dict"]["stages"]["calls"]
         self._arrays = reader.arrays
         self._parameters: list[dict[str, str]] | None = header.get("parameters")
         self._state: list[dict[str, Any]] = header["state_dict"]["state"]

@@ -149,7 +149,7 @@ class Optimizer(Checkpoints, StageOptions, Rule):
             shares memory with another; a parameter was resized or made read-only; or the learning rate's function
             returned a negative or non-finite number.
         RuntimeError
-            The optimizer is stepping already, or its averages are swapped in.
+            The optimizer is in the middle of a step or a change, its averages are swapped in, or it is being saved.
 
         Notes
         -----
@@ -180,7 +180,7 @@ class Optimizer(Checkpoints, StageOptions, Rule):
     def grad_norm(self) -> float | None:
         """The norm that the last update measured, before clipping.
 
-        None without `clip_grad_norm`, before the first update and after `load_state_dict`.
+        None without `clip_grad_norm`, before the first update and after loading.
         """
         norm = self._totals.norm
         return None if norm == -1 else norm
@@ -334,9 +334,9 @@ class Optimizer(Checkpoints, StageOptions, Rule):
                     f"{name}: this would need other state arrays than the parameters have; make a new optimizer"
                 )
             totals = self._totals if stages.clip_grad_norm is not None else self._totals.changed(norm=-1.0)
-            assign([*self._becoming(stages), self._totals.becoming(totals)])
+            assign([*self._becoming_stages(stages), self._totals.becoming(totals)])
 
-    def _becoming(self, stages: Stages) -> Iterator[Assignment]:
+    def _becoming_stages(self, stages: Stages) -> Iterator[Assignment]:
         """The assignments that take over options of the stages, which have been checked."""
         yield self._engine.stages, 0, self._engine.staged(stages)
         yield self.__dict__, "_stages", stages

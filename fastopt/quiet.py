@@ -8,8 +8,8 @@ import numpy as np
 
 _T = TypeVar("_T")
 
-# NumPy 2 keeps its settings in contexts. So there is no moment in which the caller's settings are others, and nothing
-# that has to be put back whatever interrupts.
+# NumPy 2 keeps its settings in contexts. In a context of ours the caller's settings never change, so an interrupt
+# leaves nothing to put back.
 _CONTEXTS = int(np.__version__.partition(".")[0]) >= 2
 _quiet = Context()
 if _CONTEXTS:
@@ -17,7 +17,10 @@ if _CONTEXTS:
 
 
 def quietly(function: Callable[[], _T]) -> _T:
-    """Call a function without any of NumPy's floating-point warnings and errors."""
+    """Call a function without any of NumPy's floating-point warnings and errors.
+
+    It sees the defaults of all context variables.
+    """
     if _CONTEXTS:
         return _quiet.copy().run(function)
     with np.errstate(all="ignore"):

@@ -60,7 +60,7 @@ class StateDicts:
 
         def _start_empty(self, backend: str | None) -> None: ...
         def _extend(self, dicts: Iterable[dict[str, Any]]) -> None: ...
-        def _becoming(self, stages: Stages) -> Iterator[Assignment]: ...
+        def _becoming_stages(self, stages: Stages) -> Iterator[Assignment]: ...
 
     def state_dict(self) -> dict[str, Any]:
         """A snapshot of state and options, laid out as PyTorch's.
@@ -133,20 +133,20 @@ class StateDicts:
         """The assignments that take over options and totals."""
         for group, resolved in zip(self._groups, loaded.groups, strict=True):
             yield from group._becoming(resolved)
-        yield from self._becoming(loaded.stages)
+        yield from self._becoming_stages(loaded.stages)
         yield self._totals.becoming(loaded.totals)
 
     def __getstate__(self) -> dict[str, Any]:
-        built = {"_parameters", "_groups", "_state", "_totals", "_engine", "_backend", "_busy"}
-        kept = {name: value for name, value in self.__dict__.items() if name not in built}
         with not_busy(self._busy):
-            return {"kept": kept, **self._contents()}
+            return self._contents()
 
     def _contents(self) -> dict[str, Any]:
-        # Copies, because whoever takes this goes through it when steps are possible again.
+        built = {"_parameters", "_groups", "_state", "_totals", "_engine", "_backend", "_busy"}
         return {
+            "kept": {name: value for name, value in self.__dict__.items() if name not in built},
             "groups": [dict(group) for group in self._groups],
             "totals": self._totals.as_dict(),
+            # Copies, because whoever takes this goes through it when steps are possible again.
             "state": [parameter.saved_state() for parameter in self._parameters],
         }
 

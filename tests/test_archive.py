@@ -64,6 +64,37 @@ def test_large_file(tmp_path):
     assert_same_bits(arrays[0], np.arange(1_500_000.0))
 
 
+def test_any_size(tmp_path, monkeypatch):
+    """Also one that is a multiple of the pieces that are hashed."""
+    monkeypatch.setattr(archive, "_PIECE", 64)
+    sizes = set()
+    for n in range(64):
+        archive.write(str(tmp_path / "file"), {"name": "x" * n}, [("a", np.arange(3.0))], 1)
+        sizes.add((tmp_path / "file").stat().st_size % 64)
+        with archive.Reader(str(tmp_path / "file"), 1) as reader:
+            assert reader.read().size == (tmp_path / "file").stat().st_size
+    assert sizes == set(range(64))
+
+
+def test_written_to_while_it_is_saved(tmp_path):
+    """The file can be loaded all the same: it has what the array held at some moment."""
+    p = np.zeros(1_000_000)
+    opt = fastopt.SGD(p)
+    stopped = threading.Event()
+
+    def write():
+        while not stopped.is_set():
+            np.add(p, 1, out=p)
+
+    thread = threading.Thread(target=write)
+    thread.start()
+    for _ in range(5):
+        opt.save(tmp_path / "file")
+        fastopt.SGD(np.zeros_like(p)).load(tmp_path / "file")
+    stopped.set()
+    thread.join()
+
+
 def test_not_a_checkpoint(opt, tmp_path):
     np.savez(tmp_path / "other.npz", a=np.ones(2))
     (tmp_path / "empty").touch()
@@ -124,6 +155,10 @@ def test_links_and_modes(opt, tmp_path):
     (tmp_path / "file").touch()
     (tmp_path / "file").chmod(0o640)
     (tmp_path / "link").symlink_to(tmp_path / "file")
+    seen = []
+    with archive._replacing(str(tmp_path / "file")) as partial:
+        seen.append(os.fstat(partial.fileno()).st_mode & 0o777)
+    assert seen == [0o640]  # from the beginning
     opt.save(tmp_path / "link")
     assert (tmp_path / "link").is_symlink()
     assert (tmp_path / "file").stat().st_mode & 0o777 == 0o640
@@ -149,6 +184,7 @@ def test_saves_at_the_same_time(tmp_path):
             assert (p == p[0]).all()
     for thread in threads:
         thread.join()
+    loaded.load(tmp_path / "file")
     assert [one.name for one in tmp_path.iterdir()] == ["file"]
 
 

@@ -99,31 +99,45 @@ def test_swap_of_changed_parameters(backend):
         pass
 
 
-def test_swap_of_moved_parameters(compiled):
+def test_swap_of_moved_parameters(backend):
     """One whose memory is gone cannot be put back; all others are."""
-    p, q = np.array([1.0, 2.0]), np.array([3.0])
-    opt = fastopt.SGD({"p": p, "q": q}, lr=1.0, ema_decay=0.5, backend=compiled)
-    opt.step({"p": np.ones(2), "q": np.ones(1)})
-    with pytest.raises(ValueError, match="parameter 'p': its shape was"), opt.swap_ema():
-        p.resize(100_000, refcheck=False)
-    assert_same_bits(q, np.array([2.0]))
-    assert_same_bits(opt.ema["q"], np.array([2.5]))
+    p, q, r = np.array([1.0, 2.0]), np.array([3.0]), np.array([5.0])
+    opt = fastopt.SGD({"p": p, "q": q, "r": r}, lr=1.0, ema_decay=0.5, backend=backend)
+    opt.step({"p": np.ones(2), "q": np.ones(1), "r": np.ones(1)})
+
+    def swap():
+        with opt.swap_ema():
+            p.shape = (2, 1)
+            q.resize(100_000, refcheck=False)
+
+    with pytest.raises(ValueError, match="parameter 'q': its shape was"):
+        swap()
+    assert_same_bits(p, np.array([[0.0], [1.0]]))
+    assert_same_bits(r, np.array([4.0]))
+    assert_same_bits(opt.ema["r"], np.array([4.5]))
 
 
-def test_swap_that_was_not_entered(compiled):
-    p = np.array([1.0])
-    opt = fastopt.SGD(p, lr=1.0, ema_decay=0.5, backend=compiled)
-    opt.step(np.ones(1))
-    swap = opt.swap_ema()
-    with pytest.raises(RuntimeError, match="has not been entered, or was left already"):
-        swap.__exit__(None, None, None)
-    assert_same_bits(p, np.array([0.0]))
-    with swap:
-        assert_same_bits(p, np.array([0.5]))
-    with pytest.raises(RuntimeError, match="has not been entered, or was left already"):
-        swap.__exit__(None, None, None)
-    assert_same_bits(p, np.array([0.0]))
-    opt.step(np.ones(1))
+def test_swap_again_and_later(compiled):
+    """What `swap_ema` gives serves more than once, and never what has changed since."""
+    for backend in (compiled, "numpy"):
+        p = np.array([1.0])
+        opt = fastopt.SGD({"p": p}, lr=1.0, ema_decay=0.5, backend=backend)
+        opt.step({"p": np.ones(1)})
+        swap = opt.swap_ema()
+        with pytest.raises(RuntimeError, match="has not been entered, or was left already"):
+            swap.__exit__(None, None, None)
+        assert_same_bits(p, np.array([0.0]))
+        for _ in range(2):
+            with swap:
+                assert_same_bits(p, np.array([0.5]))
+            assert_same_bits(p, np.array([0.0]))
+        with pytest.raises(RuntimeError, match="has not been entered, or was left already"):
+            swap.__exit__(None, None, None)
+        assert_same_bits(p, np.array([0.0]))
+        opt.add_param_group({"params": {"q": np.ones(1)}})
+        with pytest.raises(RuntimeError, match="in the middle of a step or a change"), swap:
+            pass
+        opt.step({"p": np.ones(1), "q": np.ones(1)})
 
 
 @pytest.mark.skipif(not hasattr(signal, "setitimer"), reason="Windows has no timer signals")

@@ -16,9 +16,10 @@ from setuptools import Distribution, Extension
 from setuptools.command.build_ext import build_ext
 
 # No contraction, so that no multiplication and addition are fused into one rounding, and no fast math, whatever
-# CFLAGS says. Without errno and traps, which nothing here reads, square roots and comparisons vectorise.
+# CFLAGS says. Without errno and traps, which nothing here reads, square roots and comparisons vectorise. Nothing is
+# optimised at link time, where it would be seen that what words.pxi keeps from compilers is constant.
 FLAGS = {
-    "unix": ["-O3", "-fno-fast-math", "-fno-math-errno", "-fno-trapping-math", "-ffp-contract=off"],
+    "unix": ["-O3", "-fno-fast-math", "-fno-math-errno", "-fno-trapping-math", "-ffp-contract=off", "-fno-lto"],
     "msvc": ["/O2", "/fp:precise"],
 }
 # The x87 unit of 32-bit processors would round everything twice.

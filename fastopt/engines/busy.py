@@ -1,37 +1,53 @@
 """The lock of an optimizer: held by whoever steps or changes it."""
 
+from collections.abc import Iterable
 from importlib.util import find_spec
 from typing import TYPE_CHECKING
 
+from fastopt.arrays.parameter import Parameter
 from fastopt.engines.shared import BUSY
 
 if TYPE_CHECKING or find_spec("fastopt.engines.compiled.busy"):
-    from fastopt.engines.compiled.busy import Around as Around
     from fastopt.engines.compiled.busy import BusyLock as BusyLock
+    from fastopt.engines.compiled.busy import Undoing as Undoing
+    from fastopt.engines.compiled.busy import in_place as in_place
 else:  # a pure NumPy install
     from contextlib import contextmanager
     from threading import Lock as BusyLock
 
-    @contextmanager
-    def Around(busy, before, after):
-        """Holds a lock within ``with``, and calls one function after taking it and another before giving it back.
+    from fastopt.arrays.layout import start_of
 
-        The second is called even where the first was interrupted.
-        """
+    @contextmanager
+    def Undoing(busy, do, check):
+        """Holds a lock within ``with``, does something at its beginning, and undoes it at its end; then it checks."""
+        undo = [None]
         with not_busy(busy):
             try:
-                before()
+                do(undo)
                 yield
             finally:
-                after()
+                if undo[0] is not None:
+                    undo[0]()
+        check()
+
+    def in_place(array, view):
+        """Whether an array has the memory still that it had when the view of it was taken."""
+        return (start_of(array), array.nbytes) == (start_of(view), view.nbytes)
 
 
 def not_busy(busy: BusyLock) -> BusyLock:
     """A busy lock, to be held by ``with``; raises if it is held already.
 
     Busy locks are written in C, so that no signal's exception can come between taking one and being sure to give it
-    back.
+    back. Without fastopt's compiled part, a thread that takes one at the same moment waits for it instead.
     """
     if busy.locked():
         raise RuntimeError(BUSY)
     return busy
+
+
+def check_in_place(parameters: Iterable[Parameter]) -> None:
+    """Raise if a parameter's memory is elsewhere than it was."""
+    for parameter in parameters:
+        if not in_place(parameter.array, parameter.view):
+            parameter.check_unchanged(writeable=False)

@@ -7,7 +7,7 @@ engine knows parameters, gradients and formulas, but no rule by its name.
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from itertools import chain
+from itertools import compress, starmap
 from math import inf, sqrt
 from typing import Any, TypeAlias
 
@@ -18,7 +18,7 @@ from fastopt.arrays.forms import Gradients, ordered
 from fastopt.arrays.layout import Array, flat
 from fastopt.arrays.parameter import Parameter
 from fastopt.at_once import Assignment, assign, copying, prepared
-from fastopt.engines.busy import Around, BusyLock, not_busy
+from fastopt.engines.busy import BusyLock, Undoing, check_in_place, in_place, not_busy
 from fastopt.engines.shared import (
     BOUND,
     BUSY,
@@ -165,7 +165,7 @@ class Engine:
             numbers = self._numbers(active, scale, stages) if is_update else []
             gradients = self._check_gradients(given, active, stages.zero_grads)
             # Nothing can be refused from here on, but what the gradients hold.
-            copies, totals = quietly(lambda: self._computed(given, active, gradients, numbers, scale))
+            copies, totals = quietly(lambda: self._computed(given, active, gradients, numbers, scale, stages))
             zeroed = [g for g in given if g is not None] if stages.zero_grads else []
             assign(
                 [
@@ -177,17 +177,21 @@ class Engine:
 
     def swapped(self) -> AbstractContextManager[None]:
         """Within ``with``, the averages are in the parameters' place, and the busy lock is held."""
+        return Undoing(self._busy, self._swap, lambda: check_in_place(self._parameters))
+
+    def _swap(self, undo: list[Any]) -> None:
+        """Swap the parameters with their averages; what swaps them back is in the list from the same moment on."""
         self._stages_in_use()
         for parameter in self._parameters:
             parameter.check_unchanged()
-        room = np.empty(max((parameter.flat.nbytes for parameter in self._parameters), default=0), dtype=np.uint8)
-        swaps = [
-            one for parameter in self._parameters for one in _swapping(parameter.state_flats[EMA], parameter.flat, room)
-        ]
-        # What brings them back: nothing, until all of them are swapped in.
-        undo: list[Iterable[Assignment]] = [()]
-        swap_in = prepared([*swaps, (undo, 0, iter(swaps))])
-        return Around(self._busy, swap_in, prepared(chain.from_iterable(undo)))
+        room = np.empty(max((one.flat.nbytes for one in self._parameters), default=0), dtype=np.uint8)
+        swaps: list[Assignment] = []
+        places: list[tuple[Array, Array]] = []  # for each assignment the array that it needs in its place
+        for parameter in self._parameters:
+            swaps += _swapping(parameter.state_flats[EMA], parameter.flat, room)
+            places += [(parameter.array, parameter.view)] * 3
+        back = prepared(compress(swaps, starmap(in_place, places)))
+        prepared([*swaps, (undo, 0, back)])()
 
     def _check_gradients(self, given: list[Any], active: list[Parameter], zeroes: bool) -> dict[int, Array]:
         """The gradients of active parameters that have one, flat, by the parameters' indices."""
@@ -229,9 +233,10 @@ class Engine:
         gradients: Mapping[int, Array],
         numbers: list[_Numbers],
         scale: float,
+        stages: Stages,
     ) -> tuple[list[_Copies], Totals]:
         """All that a step changes but the gradients."""
-        stages, totals = self._stages_in_use(), self._totals
+        totals = self._totals
         with Flushed() if stages.flush_subnormals else nullcontext():
             if stages.nonfinite != "propagate" and not all(np.isfinite(g).all() for g in gradients.values()):
                 if stages.nonfinite == "raise":

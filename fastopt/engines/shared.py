@@ -24,8 +24,8 @@ else:  # a pure NumPy install
 
 BUSY = (
     "this optimizer is in the middle of a step or a change, in another thread or further up the call stack, or within "
-    "`with opt.swap_ema()`, while its averages are swapped in; let that end first. In a process that was forked while "
-    "another thread was in the middle of one, it never ends: there, make a new optimizer and load a saved state"
+    "`with opt.swap_ema()`, while its averages are swapped in; let that end first. In a forked process it may never "
+    "end, if another thread was in the middle of one; make a new optimizer there and load a checkpoint"
 )
 
 # No count gets as far: then none can overflow, and what was saved can be loaded.

@@ -4,7 +4,8 @@
 fastopt/engines/numpy.py says what happens and why; this file and what it includes say it fast. The engine knows kernels
 by their pointers only, and no rule by its name.
 
-No list comprehension here computes its items: where memory runs out, what Cython 3.3 makes of those frees one too often.
+No list comprehension here computes its items: where memory runs out, the code that Cython 3.3 makes of them releases a
+reference too many.
 """
 
 include "rounding.pxi"
@@ -19,15 +20,16 @@ from libc.stdint cimport int64_t, uint64_t, uintptr_t
 from libcpp.algorithm cimport sort
 from libcpp.utility cimport pair
 
-from fastopt.engines.compiled.busy cimport BusyLock
+from fastopt.engines.compiled.busy cimport BusyLock, in_place
 
+from functools import partial
 from operator import attrgetter
 
 import numpy as np
 
 from fastopt.arrays.addresses import check_disjoint
 from fastopt.arrays.forms import ordered
-from fastopt.engines.compiled.busy import Around
+from fastopt.engines.busy import Undoing, check_in_place
 from fastopt.engines.shared import (
     BOUND, BUSY, COUNTS_END, UNBOUND, check_numbers, check_stages, check_step, check_totals, learning_rate, loops_of,
     nonfinite_error
@@ -187,7 +189,7 @@ cdef class Engine(GradientChecks):
             threads_used = self.threads_for(size)
             if self.plan.stages.clips_value:
                 self.make_scratch(max(threads_used, 1))
-            # From here on nothing can fail.
+            # From here on nothing can fail, and only gradients that are not finite can be refused.
             if elements < RELEASE_ELEMENTS:
                 finite = self.run(is_update, threads_used)
             else:
@@ -216,10 +218,10 @@ cdef class Engine(GradientChecks):
 
     def swapped(self):
         """Within ``with``, the averages are in the parameters' place, and the busy lock is held."""
-        return Around(self.busy, self.swap_in, self.swap_back)
+        return Undoing(self.busy, self.swap_in, partial(check_in_place, self.parameters))
 
-    def swap_in(self):
-        """Put the averages in the parameters' place. The busy lock must be held."""
+    def swap_in(self, list undo):
+        """Swap the parameters with their averages; what swaps them back is in the list from the same moment on."""
         cdef Py_ssize_t i
         if self.stages[0] is None:
             raise RuntimeError(BUSY)
@@ -227,23 +229,15 @@ cdef class Engine(GradientChecks):
             if not self.is_unchanged(i, cnp.NPY_ARRAY_WRITEABLE):
                 self.parameters[i].check_unchanged()
             self.plan.tensors[i].active = True
+        undo[0] = self.swap_back
         self.swap()
 
     def swap_back(self):
         """Put the parameters back, whatever became of their shapes: all whose memory is where it was."""
         cdef Py_ssize_t i
-        cdef bint moved = False
-        cdef cnp.ndarray array, view
         for i in range(self.count):
-            array, view = self.arrays[i], self.views[i]
-            self.plan.tensors[i].active = (
-                cnp.PyArray_DATA(array) == cnp.PyArray_DATA(view) and cnp.PyArray_NBYTES(array) == cnp.PyArray_NBYTES(view)
-            )
-            moved = moved or not self.plan.tensors[i].active
+            self.plan.tensors[i].active = in_place(<cnp.ndarray>self.arrays[i], <cnp.ndarray>self.views[i])
         self.swap()
-        if moved:
-            for parameter in self.parameters:
-                parameter.check_unchanged(False)  # of one of them it raises
 
     cdef void swap(self) noexcept:
         """Swap the active tensors with their averages."""

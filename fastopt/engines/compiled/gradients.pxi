@@ -70,7 +70,7 @@ cdef class GradientChecks:
         PyMem_Free(self.order)
 
     cdef void zero_copied(self) noexcept:
-        """Zero the gradients of which copies were used."""
+        """Zero the gradients that were copied for the step."""
         cdef cnp.ndarray g
         if self.copied is not None:
             for g in self.copied:
