@@ -171,7 +171,7 @@ class Engine:
                 [
                     *(one for copy in copies for one in copy.taking_over()),
                     self._totals.becoming(totals),
-                    *map(_zeroing, zeroed),
+                    *_zeroing(zeroed),
                 ]
             )
 
@@ -308,9 +308,13 @@ def _swapping(x: Array, y: Array, room: Array) -> list[Assignment]:
     return [copying(saved, x), copying(x, y), copying(y, saved)]
 
 
-def _zeroing(g: Array) -> Assignment:
-    # A plain view, because a subclass may do anything when it is written to.
-    return np.asarray(g), ..., np.broadcast_to(np.zeros((), g.dtype), g.shape)
+def _zeroing(gradients: Sequence[Array]) -> Iterator[Assignment]:
+    """The assignments that zero arrays."""
+    zeros = np.zeros(max((g.nbytes for g in gradients), default=0), dtype=np.uint8)
+    for given in gradients:
+        g = np.asarray(given)  # a plain view, because a subclass may do anything when it is written to
+        same = zeros[: g.nbytes].view(g.dtype)
+        yield copying(flat(g), same) if g.flags.forc else (g, ..., same.reshape(g.shape))
 
 
 # The stages' loops on one array. The compiled ones equal them to the last bit, because they do the same operations,
