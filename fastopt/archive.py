@@ -5,19 +5,13 @@ SHA-256s of all that comes before it, in pieces of 8 MiB. In pieces, because sev
 """
 
 import _thread
-import errno
 import hashlib
 import json
 import math
 import os
-import secrets
-import stat
 import struct
-import sys
 from collections import deque
-from collections.abc import Generator, Iterable, Mapping
-from contextlib import contextmanager, suppress
-from pathlib import Path
+from collections.abc import Iterable, Mapping
 from types import TracebackType
 from typing import Any, BinaryIO, Literal, NamedTuple, cast
 from zipfile import ZIP_STORED, ZipFile, ZipInfo
@@ -26,9 +20,7 @@ import numpy as np
 from numpy.lib import format as npy
 
 from fastopt.arrays.layout import Array, flat
-
-if sys.platform != "win32":  # Windows does not remove open files, so no lock is needed there
-    import fcntl
+from fastopt.replacing import check_regular, replacing
 
 _HEADER = "fastopt.json"
 _MARK = b"fastopt, sha256 of 8 MiB pieces: "
@@ -36,7 +28,6 @@ _COMMENT = len(_MARK) + 64
 _PIECE = 8 << 20
 _PATIENCE = 5.0  # seconds to wait for the hash of a piece, which takes some milliseconds
 _LOCAL, _LENGTHS = 30, 26  # the size of what stands before a member, and where it says how long its name is
-_PARTIAL = ".fastopt-partial"  # the ending of unfinished files
 
 
 class Damaged(ValueError):
@@ -78,22 +69,32 @@ def write(path: str, header: Mapping[str, Any], arrays: Iterable[tuple[str, Arra
         How many threads may hash.
     """
     text = json.dumps(header).encode()
-    with _replacing(path) as file:
+    with replacing(path) as file:
         sums = _PieceHashes(threads)
         hashing = _HashingFile(file, sums)
-        with ZipFile(cast(BinaryIO, hashing), "w") as archive:
+        archive = ZipFile(cast(BinaryIO, hashing), "w")
+        try:
             archive.comment = bytes(_COMMENT)
             archive.writestr(ZipInfo(_HEADER), text)
             for name, array in arrays:
-                with archive.open(ZipInfo(f"{name}.npy"), "w", force_zip64=True) as member:
-                    npy.write_array_header_1_0(member, npy.header_data_from_array_1_0(array))
-                    data = flat(array).view(np.uint8).data
-                    for start in range(0, len(data), _PIECE):
-                        # A copy, so that all sums are of the same bytes, whoever writes to the array meanwhile.
-                        member.write(bytes(data[start : start + _PIECE]))
+                _write_member(archive, name, array)
+            archive.close()
+        except BaseException:
+            archive.fp = None  # or it would raise another error for the member that was begun
+            raise
         hashing.end()
         file.seek(-_COMMENT, os.SEEK_END)
         file.write(_MARK + sums.digest())
+
+
+def _write_member(archive: ZipFile, name: str, array: Array) -> None:
+    member = archive.open(ZipInfo(f"{name}.npy"), "w", force_zip64=True)
+    npy.write_array_header_1_0(member, npy.header_data_from_array_1_0(array))
+    data = flat(array).view(np.uint8).data
+    for start in range(0, len(data), _PIECE):
+        # A copy, so that all sums are of the same bytes, whoever writes to the array meanwhile.
+        member.write(bytes(data[start : start + _PIECE]))
+    member.close()
 
 
 class Reader:
@@ -123,17 +124,20 @@ class Reader:
     arrays: dict[str, Stored]
 
     def __init__(self, path: str, threads: int) -> None:
-        _check_regular(path)
+        check_regular(path)
         self._path = path
         self._threads = threads
         self._file = open(path, "rb")  # noqa: SIM115 - closed by `with`
         try:
             self._status = os.fstat(self._file.fileno())
             self._read_directory()
-        except BaseException as error:
-            if isinstance(error, Exception):
-                with self:
-                    self.check()  # most often a wrong byte has led to it
+        except Exception as error:
+            with self:
+                if isinstance(error, MemoryError):
+                    raise
+                self.check()  # most often a wrong byte has led to it
+                raise ValueError(f"{path}: it is no checkpoint of fastopt: {error!r}") from error
+        except BaseException:
             self._file.close()
             raise
 
@@ -151,6 +155,9 @@ class Reader:
                 if info.filename != _HEADER:
                     with archive.open(info) as member:
                         self.arrays[info.filename.removesuffix(".npy")] = self._located(info, member)
+            held = sum(info.file_size for info in archive.infolist())
+            if self._status.st_size > held + 1024 * (len(archive.infolist()) + 1):
+                raise self._damaged()  # there is something else in it, which may be large
             self.header = json.loads(archive.read(_HEADER))
 
     def _located(self, info: ZipInfo, member: Any) -> Stored:
@@ -194,6 +201,7 @@ class Reader:
             end = (end + bytes(data[-_COMMENT:]))[-_COMMENT:]
             left -= size
         now = os.fstat(self._file.fileno())
+        # Not the time of its status, which a file that takes its place changes too.
         unchanged = (now.st_size, now.st_mtime_ns) == (self._status.st_size, self._status.st_mtime_ns)
         if not unchanged or end != _MARK + sums.digest():
             raise self._damaged()
@@ -275,7 +283,7 @@ class _HashingFile:
     def __init__(self, file: BinaryIO, sums: _PieceHashes) -> None:
         self._file = file
         self._sums = sums
-        self._slices: list[memoryview] = []  # that are not summed yet
+        self._slices: deque[memoryview] = deque()  # that are not hashed yet
         self._size = 0  # of them together
 
     def write(self, data: bytes | memoryview) -> int:
@@ -299,86 +307,9 @@ class _HashingFile:
         piece: list[memoryview] = []
         self._size -= size
         while size:
-            part = self._slices.pop(0)
+            part = self._slices.popleft()
             piece.append(part[:size])
             if len(part) > size:
-                self._slices.insert(0, part[size:])
+                self._slices.appendleft(part[size:])
             size -= len(piece[-1])
         self._sums.add(piece)
-
-
-@contextmanager
-def _replacing(path: str) -> Generator[BinaryIO]:
-    """A new file, which takes the path's place when it is written and safe on the disk."""
-    target = Path(os.path.realpath(path))
-    mode = None
-    if target.exists():
-        _check_regular(path)
-        mode = target.stat().st_mode & 0o777
-    _remove_leftovers(target.parent)
-    with _synced(target.parent):
-        file, partial = _new_partial(target.parent)
-        try:
-            with file:
-                if mode is not None:
-                    os.chmod(partial, mode)  # before there is anything in it
-                yield file
-                file.flush()
-                os.fsync(file.fileno())
-                if sys.platform != "win32":
-                    os.replace(partial, target)  # while it is locked
-            if sys.platform == "win32":
-                os.replace(partial, target)  # which cannot be while it is open
-        except BaseException:
-            with suppress(OSError):
-                partial.unlink()
-            raise
-
-
-@contextmanager
-def _synced(folder: Path) -> Generator[None]:
-    """At the end of ``with`` what was renamed in a folder is on the disk too, where the system can do that."""
-    opened = -1
-    if sys.platform != "win32":
-        with suppress(OSError):  # a folder may be writeable and not readable
-            opened = os.open(folder, os.O_RDONLY)
-    try:
-        yield
-        with suppress(OSError):  # not all file systems can
-            os.fsync(opened)
-    finally:
-        if opened != -1:
-            os.close(opened)
-
-
-def _check_regular(path: str) -> None:
-    """Raise if the path is no file with contents of its own: a folder, a device, which must stay, or a pipe."""
-    if not stat.S_ISREG(os.stat(path).st_mode):
-        raise OSError(errno.EINVAL, "it is no regular file; name one", path)
-
-
-def _new_partial(folder: Path) -> tuple[BinaryIO, Path]:
-    """A new file, locked as long as it is open."""
-    while True:
-        partial = folder / f".{secrets.token_hex(8)}{_PARTIAL}"
-        file = open(partial, "xb")  # noqa: SIM115 - the caller closes it
-        if sys.platform != "win32":
-            with suppress(OSError):  # not all file systems have locks
-                fcntl.flock(file, fcntl.LOCK_EX)
-        if partial.exists():
-            return file, partial
-        file.close()  # another process took it for a leftover before it was locked
-
-
-def _remove_leftovers(folder: Path) -> None:
-    """Remove what processes have left that were killed while they wrote."""
-    for partial in folder.glob(f".*{_PARTIAL}"):
-        if not partial.is_file():
-            continue
-        with suppress(OSError):  # it belongs to a living process
-            if sys.platform == "win32":
-                partial.unlink()  # which fails while it is open
-            else:
-                with open(partial, "rb") as file:
-                    fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                    partial.unlink()

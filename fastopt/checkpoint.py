@@ -4,6 +4,8 @@ import os
 from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple, cast
 
+import numpy as np
+
 from fastopt.archive import Reader, write
 from fastopt.arrays.layout import Array
 from fastopt.arrays.parameter import Parameter
@@ -11,6 +13,7 @@ from fastopt.at_once import Assignment, assign, copying
 from fastopt.engines.busy import not_busy
 from fastopt.engines.threads import get_num_threads
 from fastopt.groups import ParamGroup
+from fastopt.options import flag
 from fastopt.state_dict import StateDicts, StateOfOne, checked_state
 
 FORMAT, VERSION = "fastopt checkpoint", 1
@@ -26,7 +29,7 @@ class Unmatched(NamedTuple):
 class Checkpoints(StateDicts):
     """An optimizer's ``save`` and ``load``."""
 
-    def save(self, path: str | os.PathLike[str], *, parameters: bool = True) -> None:
+    def save(self, path: str | bytes | os.PathLike[str], *, parameters: bool = True) -> None:
         """Write the parameters, the state and the options to a file.
 
         Parameters
@@ -53,11 +56,11 @@ class Checkpoints(StateDicts):
         Notes
         -----
         `numpy.load` opens the file too: ``"parameters/0"`` is the first parameter, ``"state/0/1"`` the second array of
-        its state, and ``"fastopt.json"`` has their names and everything else. Options that are functions, as a learning
-        rate may be, are left out, and the file says which.
+        its state, and ``"fastopt.json"`` has their names and everything else. Options that JSON cannot hold, such as a
+        learning rate that is a function, are left out, and the file says which.
         """
         with not_busy(self._busy):
-            self._save(os.fspath(path), parameters)
+            self._save(os.fsdecode(path), flag("parameters", parameters))
 
     def _save(self, path: str, with_parameters: bool) -> None:
         arrays: dict[str, Array] = {}
@@ -77,7 +80,7 @@ class Checkpoints(StateDicts):
         header["state_dict"] = {**snapshot, "state": state, "param_groups": groups}
         write(path, header, arrays.items(), get_num_threads())
 
-    def load(self, path: str | os.PathLike[str], *, strict: bool = True) -> Unmatched:
+    def load(self, path: str | bytes | os.PathLike[str], *, strict: bool = True) -> Unmatched:
         """Take over what `save` has written, in place: all arrays stay the same objects.
 
         Parameters
@@ -110,10 +113,10 @@ class Checkpoints(StateDicts):
         Notes
         -----
         In each of these cases nothing has changed. If the file has no parameters, they stay as they are. So do options
-        that were left out of the file because they were functions.
+        that were left out of the file, such as functions.
         """
         with not_busy(self._busy):
-            return self._load(os.fspath(path), strict)
+            return self._load(os.fsdecode(path), flag("strict", strict))
 
     def _load(self, path: str, strict: bool) -> Unmatched:
         with Reader(path, get_num_threads()) as reader:
@@ -124,9 +127,10 @@ class Checkpoints(StateDicts):
                     saved.check_parameter(place, parameter)
             except Exception as error:
                 reader.check()  # a damaged file is called so, whatever it looks like
-                if isinstance(error, ValueError | MemoryError) or str(error).startswith(path):
+                if isinstance(error, MemoryError) or str(error).startswith(path):
                     raise
-                raise ValueError(f"{path}: its header is not that of a checkpoint: {error!r}") from error
+                what = error if isinstance(error, ValueError) else f"its header is wrong: {error!r}"
+                raise ValueError(f"{path}: {what}") from error
             content = reader.read()
         copies = (one for state in matched.states for one in saved.becoming(*state, content))
         assign([*matched.options, *copies])
@@ -189,9 +193,14 @@ class _Saved:
         self._groups: list[dict[str, Any]] = header["state_dict"]["param_groups"]
         self._others = header["state_dict"]
         self.state = [{name: self._like(value) for name, value in one.items()} for one in self._state]
-        self.names: list[str | None] = [
-            name for group in self._groups for name in group.get("param_names", [None] * len(group["params"]))
-        ]
+        self.names: list[str | None] = []
+        members: list[int] = []
+        for group in self._groups:
+            members += group["params"]
+            self.names += group.get("param_names") or [None] * len(group["params"])
+        unique = [name for name in self.names if name is not None]
+        if members != [*range(len(self._state))] or len(self.names) != len(members) or len({*unique}) < len(unique):
+            raise ValueError(f"{path}: its groups do not say which parameter is which")
 
     def _like(self, value: Any) -> Any:
         return self._arrays[value["array"]].like() if isinstance(value, dict) else value
@@ -200,9 +209,9 @@ class _Saved:
         """All of it. Options that were left out are as these groups have them."""
         saved = [dict(group) for group in self._groups]
         for group, present in zip(saved, groups, strict=False):
-            for name in present:
-                if isinstance(group.get(name), dict):
-                    group[name] = present[name]
+            for name, value in group.items():
+                if name not in ("params", "param_names"):
+                    group[name] = present.get(name) if isinstance(value, dict) else _restored(value)
         return {**self._others, "state": dict(enumerate(self.state)), "param_groups": saved}
 
     def check_parameter(self, place: int, parameter: Parameter) -> None:
@@ -225,8 +234,17 @@ class _Saved:
 
 def _plain(value: Any) -> Any:
     """An option as JSON can hold it; of others, such as functions, what they are called."""
-    if value is None or isinstance(value, bool | int | float | str):
-        return value
+    if isinstance(value, np.generic):
+        value = cast(Any, value).item()
+    return value if _is_plain(value) else {"left_out": getattr(value, "__qualname__", type(value).__qualname__)}
+
+
+def _is_plain(value: Any) -> bool:
     if isinstance(value, tuple | list):
-        return [_plain(one) for one in cast(Sequence[Any], value)]
-    return {"left_out": getattr(value, "__qualname__", type(value).__qualname__)}
+        return all(map(_is_plain, cast(Sequence[Any], value)))
+    return value is None or isinstance(value, bool | int | float | str)
+
+
+def _restored(value: Any) -> Any:
+    """An option as it was: JSON has no tuples."""
+    return tuple(map(_restored, cast(Sequence[Any], value))) if isinstance(value, list) else value

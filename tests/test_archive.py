@@ -9,6 +9,7 @@ from helpers import assert_same_bits, assert_same_optimizer, assert_unchanged, p
 
 import fastopt
 from fastopt import archive
+from fastopt.replacing import replacing
 
 
 @pytest.fixture
@@ -141,7 +142,7 @@ def test_leftovers_of_the_dead_are_removed(saved):
     opt, path = saved
     python(KILLED, str(path))
     (partial,) = path.parent.glob(".*.fastopt-partial")
-    with archive._replacing(str(path)) as living:
+    with replacing(str(path)) as living:
         opt.save(path.with_name("other"))
         assert not partial.exists()
         (partial,) = path.parent.glob(".*.fastopt-partial")
@@ -156,7 +157,7 @@ def test_links_and_modes(opt, tmp_path):
     (tmp_path / "file").chmod(0o640)
     (tmp_path / "link").symlink_to(tmp_path / "file")
     seen = []
-    with archive._replacing(str(tmp_path / "file")) as partial:
+    with replacing(str(tmp_path / "file")) as partial:
         seen.append(os.fstat(partial.fileno()).st_mode & 0o777)
     assert seen == [0o640]  # from the beginning
     opt.save(tmp_path / "link")

@@ -55,6 +55,7 @@ class Row:
     whole: int = 0  # of those that raised
     odd: int = 0  # raised another error than was meant
     torn: int = 0
+    died: int = 0  # the process, most often in one of NumPy's functions
     examples: list[str] = field(default_factory=list)
 
     def add(self, where: str, error: str, expected: str, verdict: tuple[str, str]) -> None:
@@ -65,18 +66,21 @@ class Row:
         self.whole += bool(error) and kind == "whole"
         self.odd += bool(error) and error != expected
         self.torn += kind == "torn"
-        if kind == "torn":
+        self.died += kind == "died"
+        if kind in ("torn", "died"):
             self.examples.append(f"{where}: {error or 'no error'}: {what}")
         elif error and error != expected:
             self.examples.append(f"{where}: it raised {error}")
 
 
-HEADER = f"{'call':16}{'backend':10}{'by':8}{'tries':>7}{'raised':>8}{'whole':>7}{'odd':>5}{'torn':>6}  the first"
+HEADER = (
+    f"{'call':16}{'backend':10}{'by':8}{'tries':>7}{'raised':>8}{'whole':>7}{'odd':>5}{'torn':>6}{'died':>6}  the first"
+)
 
 
 def line(row: Row) -> str:
     first = row.examples[0] if row.examples else ""
-    counts = f"{row.tries:7}{row.raised:8}{row.whole:7}{row.odd:5}{row.torn:6}"
+    counts = f"{row.tries:7}{row.raised:8}{row.whole:7}{row.odd:5}{row.torn:6}{row.died:6}"
     return f"{row.call:16}{row.backend:10}{row.way:8}{counts}  {first}"
 
 
