@@ -1,5 +1,6 @@
 """An optimizer's state and options, out as a dict or a pickle and in again; a dict is checked before."""
 
+import sys
 from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from numbers import Integral, Real
@@ -267,6 +268,8 @@ def _count(label: str, value: Any) -> int:
 def _number(label: str, value: Any) -> float:
     if isinstance(value, bool) or not isinstance(value, Real):
         raise TypeError(f"{label}: expected a float, found {type(value).__name__}")
+    if not -sys.float_info.max <= value <= sys.float_info.max:
+        raise ValueError(f"{label}: {value!r} was given; it must be finite")
     return float(value)
 
 
