@@ -5,6 +5,7 @@ SHA-256s of all that comes before it, in pieces of 8 MiB. In pieces, because sev
 """
 
 import _thread
+import errno
 import hashlib
 import json
 import math
@@ -12,9 +13,10 @@ import os
 import struct
 from collections import deque
 from collections.abc import Iterable, Mapping
+from tokenize import TokenError
 from types import TracebackType
 from typing import Any, BinaryIO, Literal, NamedTuple, cast
-from zipfile import ZIP_STORED, ZipFile, ZipInfo
+from zipfile import ZIP_STORED, BadZipFile, ZipFile, ZipInfo
 
 import numpy as np
 from numpy.lib import format as npy
@@ -28,6 +30,13 @@ _COMMENT = len(_MARK) + 64
 _PIECE = 8 << 20
 _PATIENCE = 5.0  # seconds to wait for the hash of a piece, which takes some milliseconds
 _LOCAL, _LENGTHS = 30, 26  # the size of what stands before a member, and where it says how long its name is
+
+
+# What wrong bytes and a wrong header lead to; not memory that has run out, nor what a signal raises.
+ASTRAY = (
+    *(ArithmeticError, AttributeError, BadZipFile, EOFError, LookupError, RecursionError, NotImplementedError),
+    *(SyntaxError, TokenError, TypeError, ValueError, struct.error),
+)
 
 
 class Damaged(ValueError):
@@ -131,15 +140,13 @@ class Reader:
         try:
             self._status = os.fstat(self._file.fileno())
             self._read_directory()
-        except Exception as error:
+        except BaseException as error:
             with self:
-                if isinstance(error, MemoryError):
+                misplaced = isinstance(error, OSError) and error.errno == errno.EINVAL
+                if not misplaced and not isinstance(error, ASTRAY):
                     raise
                 self.check()  # most often a wrong byte has led to it
                 raise ValueError(f"{path}: it is no checkpoint of fastopt: {error!r}") from error
-        except BaseException:
-            self._file.close()
-            raise
 
     def _damaged(self) -> Damaged:
         return Damaged(f"{self._path}: it is damaged, or was not written by `save`; nothing was loaded")

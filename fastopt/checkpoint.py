@@ -6,7 +6,7 @@ from typing import Any, NamedTuple, cast
 
 import numpy as np
 
-from fastopt.archive import Reader, write
+from fastopt.archive import ASTRAY, Reader, write
 from fastopt.arrays.layout import Array
 from fastopt.arrays.parameter import Parameter
 from fastopt.at_once import Assignment, assign, copying
@@ -125,9 +125,9 @@ class Checkpoints(StateDicts):
                 matched = self._all_of(saved) if strict else self._part_of(saved)
                 for place, parameter, _ in matched.states:
                     saved.check_parameter(place, parameter)
-            except Exception as error:
+            except ASTRAY as error:
                 reader.check()  # a damaged file is called so, whatever it looks like
-                if isinstance(error, MemoryError) or str(error).startswith(path):
+                if str(error).startswith(path):
                     raise
                 what = error if isinstance(error, ValueError) else f"its header is wrong: {error!r}"
                 raise ValueError(f"{path}: {what}") from error

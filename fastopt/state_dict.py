@@ -1,6 +1,5 @@
 """An optimizer's state and options, out as a dict or a pickle and in again; a dict is checked before."""
 
-import sys
 from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from numbers import Integral, Real
@@ -16,7 +15,7 @@ from fastopt.engines.busy import BusyLock, not_busy
 from fastopt.engines.shared import COUNTS_END, check_stages
 from fastopt.engines.totals import Totals
 from fastopt.groups import ParamGroup, State
-from fastopt.options import did_you_mean
+from fastopt.options import any_number, did_you_mean
 from fastopt.rule import Resolved, Rule
 from fastopt.stages import STAGE_NAMES, Stages
 
@@ -268,9 +267,7 @@ def _count(label: str, value: Any) -> int:
 def _number(label: str, value: Any) -> float:
     if isinstance(value, bool) or not isinstance(value, Real):
         raise TypeError(f"{label}: expected a float, found {type(value).__name__}")
-    if not -sys.float_info.max <= value <= sys.float_info.max:
-        raise ValueError(f"{label}: {value!r} was given; it must be finite")
-    return float(value)
+    return any_number(label, value)
 
 
 def _check_length(label: str, value: Any, length: int, what: str) -> None:
