@@ -113,9 +113,8 @@ class Optimizer(Checkpoints, StageOptions, Rule):
             return super().__new__(cls)
 
         def __init__(self, params, *args, backend=None, **given):
-            self._start_empty(backend)
             given = self.named(args, given)
-            self._stages = Stages(**{name: given.pop(name) for name in STAGE_NAMES})
+            self._start_empty(backend, Stages(**{name: given.pop(name) for name in STAGE_NAMES}))
             self._defaults = self.checked(given)
             self._extend(group_dicts(params))
 
@@ -155,7 +154,7 @@ class Optimizer(Checkpoints, StageOptions, Rule):
         -----
         All of it is checked before anything is written: a step happens whole or not at all.
         """
-        self._engine.step(grads)
+        self._engines[0].step(grads)
 
     def bind(self, grads: Gradients) -> None:
         """Use these arrays in all steps that are given no gradients, which saves looking up names at each step.
@@ -277,16 +276,14 @@ class Optimizer(Checkpoints, StageOptions, Rule):
 
     # Building and changing
 
-    def _start_empty(self, backend: str | None) -> None:
+    def _start_empty(self, backend: str | None, stages: Stages) -> None:
         self._forced = backend
         self._backend = backend_for(type(self), backend)
         # One for the optimizer's life, whatever engines it has: steps and changes hold it.
         self._busy = BusyLock()
         self._totals = Totals()
-        self._parameters: list[Parameter] = []
-        self._groups: list[ParamGroup] = []
-        self._state: tuple[State, ...] = ()
-        self._engine: Any = None
+        self._built = {"parameters": [], "groups": [], "state": (), "stages": stages}
+        self._engines = [None]  # the one in use, in a list because that is fastest
 
     def _extend(self, dicts: Iterable[dict[str, Any]]) -> None:
         """Append groups, given as dicts from `group_dict`: all is built, and then put in its place at once."""
@@ -310,10 +307,11 @@ class Optimizer(Checkpoints, StageOptions, Rule):
             [group._resolved.call for group in groups],
             self._stages,
         )
-        built = {"_parameters": parameters, "_groups": groups, "_engine": engine, "_state": (*map(State, parameters),)}
+        built = {"parameters": parameters, "groups": groups, "state": (*map(State, parameters),)}
         assign(
             [
-                *((self.__dict__, name, value) for name, value in built.items()),
+                *((self._built, name, value) for name, value in built.items()),
+                (self._engines, 0, engine),
                 *(group._attached(engine) for group in groups),
                 *([] if self._engine is None else self._engine.retirement()),
             ]
@@ -339,7 +337,7 @@ class Optimizer(Checkpoints, StageOptions, Rule):
     def _becoming_stages(self, stages: Stages) -> Iterator[Assignment]:
         """The assignments that take over options of the stages, which have been checked."""
         yield self._engine.stages, 0, self._engine.staged(stages)
-        yield self.__dict__, "_stages", stages
+        yield self._built, "stages", stages
 
 
 Optimizer.__signature__ = Optimizer.constructor_signature()

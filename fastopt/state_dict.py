@@ -48,19 +48,39 @@ class StateDicts:
 
         def _of_the_optimizer(self) -> None:
             # Not of the class, where editors would take them for options.
+            self._built: dict[str, Any]
             self._busy: BusyLock
             self._defaults: dict[str, Any]
-            self._engine: Any
+            self._engines: list[Any]
             self._forced: str | None
-            self._groups: list[ParamGroup]
-            self._parameters: list[Parameter]
-            self._state: tuple[State, ...]
-            self._stages: Stages
             self._totals: Totals
 
-        def _start_empty(self, backend: str | None) -> None: ...
+        def _start_empty(self, backend: str | None, stages: Stages) -> None: ...
         def _extend(self, dicts: Iterable[dict[str, Any]]) -> None: ...
         def _becoming_stages(self, stages: Stages) -> Iterator[Assignment]: ...
+
+    # What is replaced as a whole stands in a dict: assignments to attributes are no calls in C, and attributes would be
+    # slower once somebody had asked for the dict that they are in.
+
+    @property
+    def _parameters(self) -> list[Parameter]:
+        return cast(list[Parameter], self._built["parameters"])
+
+    @property
+    def _groups(self) -> list[ParamGroup]:
+        return cast(list[ParamGroup], self._built["groups"])
+
+    @property
+    def _state(self) -> tuple[State, ...]:
+        return cast(tuple[State, ...], self._built["state"])
+
+    @property
+    def _stages(self) -> Stages:
+        return cast(Stages, self._built["stages"])
+
+    @property
+    def _engine(self) -> Any:
+        return self._engines[0]
 
     def state_dict(self) -> dict[str, Any]:
         """A snapshot of state and options, laid out as PyTorch's.
@@ -141,9 +161,10 @@ class StateDicts:
             return self._contents()
 
     def _contents(self) -> dict[str, Any]:
-        built = {"_parameters", "_groups", "_state", "_totals", "_engine", "_backend", "_busy"}
+        built = {"_built", "_engines", "_totals", "_backend", "_busy"}
         return {
             "kept": {name: value for name, value in self.__dict__.items() if name not in built},
+            "stages": self._stages,
             "groups": [dict(group) for group in self._groups],
             "totals": self._totals.as_dict(),
             # Copies, because whoever takes this goes through it when steps are possible again.
@@ -151,8 +172,9 @@ class StateDicts:
         }
 
     def __setstate__(self, pickled: dict[str, Any]) -> None:
-        self.__dict__.update(pickled["kept"])
-        self._start_empty(self._forced)
+        for name, value in pickled["kept"].items():
+            object.__setattr__(self, name, value)
+        self._start_empty(self._forced, pickled["stages"])
         self._extend([group_dict(group) for group in pickled["groups"]])
         assign([self._totals.becoming(Totals(**pickled["totals"])), *self._becoming_state(pickled["state"])])
 
