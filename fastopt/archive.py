@@ -99,10 +99,10 @@ def write(path: str, header: Mapping[str, Any], arrays: Iterable[tuple[str, Arra
 def _write_member(archive: ZipFile, name: str, array: Array) -> None:
     member = archive.open(ZipInfo(f"{name}.npy"), "w", force_zip64=True)
     npy.write_array_header_1_0(member, npy.header_data_from_array_1_0(array))
-    data = flat(array).view(np.uint8).data
+    data = flat(array).view(np.uint8)
     for start in range(0, len(data), _PIECE):
         # A copy, so that all sums are of the same bytes, whoever writes to the array meanwhile.
-        member.write(bytes(data[start : start + _PIECE]))
+        member.write(data[start : start + _PIECE].copy().data)
     member.close()
 
 
