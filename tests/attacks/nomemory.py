@@ -168,7 +168,7 @@ def attacked_to_the_end(row: Row, arguments: tuple[Any, ...], known: dict[int, s
             known[start] = (
                 f"{signal.Signals(-child.exitcode).name} ended the process in {':'.join((where or ['?'])[0])}"
             )
-            row.add(f"{kind}, {start}+{width}", known[start], known[start], ("torn", ""))
+            row.add(f"{kind}, {start}+{width}", known[start], known[start], ("died", ""))
             return False
         finally:
             child.join()
