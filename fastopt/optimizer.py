@@ -149,6 +149,8 @@ class Optimizer(Checkpoints, StageOptions, Rule):
             returned a negative or non-finite number.
         RuntimeError
             The optimizer is in the middle of a step or a change, its averages are swapped in, or it is being saved.
+        OverflowError
+            A count has reached 2**62 - 1, the last that it can.
 
         Notes
         -----
