@@ -1,13 +1,17 @@
 """The lock of an optimizer: held by whoever steps or changes it."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from importlib.util import find_spec
+from itertools import repeat, starmap
 from typing import TYPE_CHECKING
 
+from fastopt.arrays.layout import Array
 from fastopt.arrays.parameter import Parameter
 from fastopt.engines.shared import BUSY
 
-if TYPE_CHECKING or find_spec("fastopt.engines.compiled.busy"):
+COMPILED = find_spec("fastopt.engines.compiled.busy") is not None
+
+if TYPE_CHECKING or COMPILED:
     from fastopt.engines.compiled.busy import BusyLock as BusyLock
     from fastopt.engines.compiled.busy import Undoing as Undoing
     from fastopt.engines.compiled.busy import in_place as in_place
@@ -44,6 +48,11 @@ def not_busy(busy: BusyLock) -> BusyLock:
     if busy.locked():
         raise RuntimeError(BUSY)
     return busy
+
+
+def in_places(places: Iterable[tuple[Array, Array]]) -> Iterator[bool]:
+    """`in_place` for each array and its view, when it is asked for, by C alone; without a compiled part, always true."""
+    return starmap(in_place, places) if COMPILED else repeat(True)
 
 
 def check_in_place(parameters: Iterable[Parameter]) -> None:

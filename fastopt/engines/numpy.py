@@ -7,7 +7,7 @@ engine knows parameters, gradients and formulas, but no rule by its name.
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from itertools import compress, starmap
+from itertools import compress
 from math import inf, sqrt
 from typing import Any, TypeAlias
 
@@ -18,7 +18,7 @@ from fastopt.arrays.forms import Gradients, ordered
 from fastopt.arrays.layout import Array, flat
 from fastopt.arrays.parameter import Parameter
 from fastopt.at_once import Assignment, assign, copying, prepared
-from fastopt.engines.busy import BusyLock, Undoing, check_in_place, in_place, not_busy
+from fastopt.engines.busy import BusyLock, Undoing, check_in_place, in_places, not_busy
 from fastopt.engines.shared import (
     BOUND,
     BUSY,
@@ -190,7 +190,7 @@ class Engine:
         for parameter in self._parameters:
             swaps += _swapping(parameter.state_flats[EMA], parameter.flat, room)
             places += [(parameter.array, parameter.view)] * 3
-        back = prepared(compress(swaps, starmap(in_place, places)))
+        back = prepared(compress(swaps, in_places(places)))
         prepared([*swaps, (undo, 0, back)])()
 
     def _check_gradients(self, given: list[Any], active: list[Parameter], zeroes: bool) -> dict[int, Array]:
