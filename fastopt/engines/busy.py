@@ -51,7 +51,7 @@ def not_busy(busy: BusyLock) -> BusyLock:
 
 
 def in_places(places: Iterable[tuple[Array, Array]]) -> Iterator[bool]:
-    """`in_place` for each array and its view, when it is asked for, by C alone; without a compiled part, always true."""
+    """`in_place` for each array and its view, when it is asked for, by C alone; always true without a compiled part."""
     return starmap(in_place, places) if COMPILED else repeat(True)
 
 
