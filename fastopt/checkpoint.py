@@ -2,11 +2,10 @@
 
 import os
 from collections.abc import Iterator, Sequence
-from typing import Any, NamedTuple, cast
+from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
 import numpy as np
 
-from fastopt.archive import ASTRAY, Reader, write
 from fastopt.arrays.layout import Array
 from fastopt.arrays.parameter import Parameter
 from fastopt.at_once import Assignment, assign, copying
@@ -15,6 +14,9 @@ from fastopt.engines.threads import get_num_threads
 from fastopt.groups import ParamGroup
 from fastopt.options import flag
 from fastopt.state_dict import StateDicts, StateOfOne, checked_state
+
+if TYPE_CHECKING:
+    from fastopt.archive import Reader
 
 FORMAT, VERSION = "fastopt checkpoint", 1
 
@@ -78,6 +80,8 @@ class Checkpoints(StateDicts):
             state.append({**one, **{name: {"array": key} for name, key in keys.items()}})
         groups = [{name: _plain(value) for name, value in group.items()} for group in snapshot["param_groups"]]
         header["state_dict"] = {**snapshot, "state": state, "param_groups": groups}
+        from fastopt.archive import write  # only here, for what it imports takes as long as half of the package
+
         write(path, header, arrays.items(), get_num_threads())
 
     def load(self, path: str | bytes | os.PathLike[str], *, strict: bool = True) -> Unmatched:
@@ -119,6 +123,8 @@ class Checkpoints(StateDicts):
             return self._load(os.fsdecode(path), flag("strict", strict))
 
     def _load(self, path: str, strict: bool) -> Unmatched:
+        from fastopt.archive import ASTRAY, Reader
+
         with Reader(path, get_num_threads()) as reader:
             try:
                 saved = _Saved(path, reader)
@@ -179,7 +185,7 @@ class _Matched(NamedTuple):
 class _Saved:
     """What is in a file. It is checked with arrays that have only shapes and types; `becoming` has the real ones."""
 
-    def __init__(self, path: str, reader: Reader) -> None:
+    def __init__(self, path: str, reader: "Reader") -> None:
         header = reader.header
         found = header["format"], header["version"]
         if found != (FORMAT, VERSION):

@@ -113,7 +113,22 @@ class StateDicts:
 
     def _snapshot(self) -> dict[str, Any]:
         """The state dict with the state arrays themselves."""
-        return _snapshot(self._state, self._groups, self._stages, self._totals)
+        totals = self._totals
+        state = {index: dict(one) for index, one in enumerate(self._state)}
+        saved: list[dict[str, Any]] = []
+        indices = iter(state)
+        for group in self._groups:
+            saved.append({**group, "params": [next(indices) for _ in group["params"]]})
+            if "param_names" in group:
+                saved[-1]["param_names"] = list(group["param_names"])
+        stages = {**self._stages.as_dict(), "calls": totals.calls, "skipped_steps": totals.skipped_steps}
+        return {
+            "version": VERSION,
+            "updates": totals.updates,
+            "state": state,
+            "param_groups": saved,
+            "stages": stages,
+        }
 
     def load_state_dict(self, state_dict: Mapping[str, Any]) -> None:
         """Take over the state and the options of a `state_dict`. The parameters themselves are not in it.
@@ -146,8 +161,21 @@ class StateDicts:
             assign([*self._becoming_options(loaded), *self._becoming_state(states)])
 
     def _checked(self, source: str, state_dict: Any) -> Loaded:
+        """What a state dict holds for this optimizer; raises, with its source, where it does not fit."""
+        expected = ("version", "updates", "state", "param_groups", "stages")
+        version, updates, state, given, of_stages = _entries(source, state_dict, expected)
+        if type(version) is not int or version != VERSION:
+            raise ValueError(f"{source}['version']: this fastopt reads version {VERSION}, found {version!r}")
         rule = cast(type[Rule], type(self))
-        return _checked(source, state_dict, rule, self._groups, self._parameters, self._stages)
+        resolved, keys = _check_groups(f"{source}['param_groups']", given, rule, self._groups)
+        stages, counts = _check_stages(f"{source}['stages']", of_stages, self._stages)
+        totals = Totals(_count(f"{source}['updates']", updates), **counts)
+        blocks = _entries(f"{source}['state']", state, keys)
+        states = [
+            checked_state(source, parameter, block, totals.calls)
+            for parameter, block in zip(self._parameters, blocks, strict=True)
+        ]
+        return Loaded(resolved, stages, totals, states)
 
     def _becoming_options(self, loaded: Loaded) -> Iterator[Assignment]:
         """The assignments that take over options and totals."""
@@ -182,44 +210,6 @@ class StateDicts:
         """The assignments that take over the state of each parameter, which has been checked."""
         for parameter, values in zip(self._parameters, state, strict=True):
             yield from parameter.becoming(*values)
-
-
-def _snapshot(states: Sequence[State], groups: Sequence[ParamGroup], stages: Stages, totals: Totals) -> dict[str, Any]:
-    """The state dict of an optimizer."""
-    state = {index: dict(one) for index, one in enumerate(states)}
-    saved: list[dict[str, Any]] = []
-    indices = iter(state)
-    for group in groups:
-        saved.append({**group, "params": [next(indices) for _ in group["params"]]})
-        if "param_names" in group:
-            saved[-1]["param_names"] = list(group["param_names"])
-    of_stages = {**stages.as_dict(), "calls": totals.calls, "skipped_steps": totals.skipped_steps}
-    updates = totals.updates
-    return {"version": VERSION, "updates": updates, "state": state, "param_groups": saved, "stages": of_stages}
-
-
-def _checked(
-    source: str,
-    state_dict: Any,
-    rule: type[Rule],
-    groups: Sequence[ParamGroup],
-    parameters: Sequence[Parameter],
-    stages: Stages,
-) -> Loaded:
-    """What a state dict holds for an optimizer with these groups; raises, with its source, where it does not fit."""
-    expected = ("version", "updates", "state", "param_groups", "stages")
-    version, updates, state, given, of_stages = _entries(source, state_dict, expected)
-    if type(version) is not int or version != VERSION:
-        raise ValueError(f"{source}['version']: this fastopt reads version {VERSION}, found {version!r}")
-    resolved, keys = _check_groups(f"{source}['param_groups']", given, rule, groups)
-    stages, counts = _check_stages(f"{source}['stages']", of_stages, stages)
-    totals = Totals(_count(f"{source}['updates']", updates), **counts)
-    blocks = _entries(f"{source}['state']", state, keys)
-    states = [
-        checked_state(source, parameter, block, totals.calls)
-        for parameter, block in zip(parameters, blocks, strict=True)
-    ]
-    return Loaded(resolved, stages, totals, states)
 
 
 def checked_state(source: str, parameter: Parameter, block: Any, calls: int) -> StateOfOne:
