@@ -85,7 +85,7 @@ def line(row: Row) -> str:
 
 
 def main(description: str, ways: list[str], attack: Callable[..., Row], tries: int | None) -> int:
-    """Run an attack as the command line says. 1 if anything was torn."""
+    """Run an attack as the command line says. 1 if anything was torn or died."""
     parser = argparse.ArgumentParser(description=description)
     parser.add_argument("--calls", default=",".join(CALLS), help="names, with commas")
     parser.add_argument("--backends", default=",".join(fastopt.backends()), help="names, with commas")
@@ -95,13 +95,13 @@ def main(description: str, ways: list[str], attack: Callable[..., Row], tries: i
     parser.add_argument("--all", action="store_true", help="print all that was found, not only the first of each call")
     given = parser.parse_args()
     print(f"seed {given.seed}\n{HEADER}", flush=True)
-    torn = 0
+    bad = 0
     for name in given.calls.split(","):
         for backend in given.backends.split(","):
             for way in given.ways.split(","):
                 row = attack(name, backend, way, given.tries, given.seed)
-                torn += row.torn
+                bad += row.torn + row.died
                 print(line(row), flush=True)
                 for example in row.examples[1:] if given.all else ():
                     print(f"    {example}", flush=True)
-    return int(torn > 0)
+    return int(bad > 0)
