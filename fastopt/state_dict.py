@@ -9,7 +9,7 @@ import numpy as np
 
 from fastopt.arrays.forms import group_dict
 from fastopt.arrays.layout import Array, flat
-from fastopt.arrays.parameter import Parameter
+from fastopt.arrays.parameter import SAME, Parameter
 from fastopt.at_once import Assignment, assign
 from fastopt.engines.busy import BusyLock, not_busy
 from fastopt.engines.shared import COUNTS_END, check_stages
@@ -21,7 +21,6 @@ from fastopt.stages import STAGE_NAMES, Stages
 
 VERSION = 1  # of the layout
 STAGE_COUNTS = ("calls", "skipped_steps")  # those of the totals that stand under "stages"
-_SAME = "make the optimizer as the saved one was made"
 
 
 class StateOfOne(NamedTuple):
@@ -245,7 +244,7 @@ def _check_groups(
             _check_length(f"{label}['param_names']", names, len(members), "names")
             for name, expected in zip(names, mine["param_names"], strict=True):
                 if not isinstance(name, str) or name != expected:
-                    raise ValueError(f"{label}['param_names']: expected {expected!r}, found {name!r}; {_SAME}")
+                    raise ValueError(f"{label}['param_names']: expected {expected!r}, found {name!r}; {SAME}")
         resolved.append(rule.resolved(loaded))
         _check_arrays(f"{label}: its options", resolved[-1].arrays, mine._resolved.arrays)
     for key, count in Counter(keys).items():
@@ -287,13 +286,13 @@ def _check_length(label: str, value: Any, length: int, what: str) -> None:
         raise TypeError(f"{label}: expected a list, found {type(value).__name__}")
     found = len(cast(Sequence[object], value))
     if found != length:
-        raise ValueError(f"{label}: expected {length} {what}, found {found}; {_SAME}")
+        raise ValueError(f"{label}: expected {length} {what}, found {found}; {SAME}")
 
 
 def _check_arrays(label: str, needed: Collection[str], present: Collection[str]) -> None:
     needed, present = list(needed), list(present)
     if needed != present:
-        raise ValueError(f"{label} need other state arrays than this optimizer has: {needed}, not {present}; {_SAME}")
+        raise ValueError(f"{label} need other state arrays than this optimizer has: {needed}, not {present}; {SAME}")
 
 
 def _entries(label: str, mapping: Any, expected: Iterable[Any]) -> list[Any]:
@@ -304,7 +303,7 @@ def _entries(label: str, mapping: Any, expected: Iterable[Any]) -> list[Any]:
     entries = cast(Mapping[object, Any], mapping)
     missing = [key for key in expected if key not in entries]
     if missing:
-        raise ValueError(f"{label}: {missing[0]!r} is missing; {_SAME}")
+        raise ValueError(f"{label}: {missing[0]!r} is missing; {SAME}")
     extra = [key for key in entries if key not in expected]
     if extra:
         raise ValueError(f"{label}: unknown entry {extra[0]!r}{did_you_mean(extra[0], expected)}")

@@ -8,10 +8,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fastopt.arrays.addresses import AddressMap
-from fastopt.arrays.layout import Array, check_aligned, check_writeable, dtype_name, flat, plain, start_of, state_blocks
+from fastopt.arrays.kinds import cure_of_dtype, cure_of_shape, replaced
+from fastopt.arrays.layout import Array, check_aligned, dtype_name, flat, plain, start_of, state_blocks
 from fastopt.at_once import Assignment, copying
 from fastopt.quiet import quietly
 from fastopt.stages import COPY, GRAD_SUM
+
+# What to do where state does not fit.
+SAME = "make the optimizer as the saved one was made"
 
 
 class Parameter:
@@ -34,15 +38,19 @@ class Parameter:
         self.label = f"parameter {index if name is None else name!r}"
         self.group = group
         self.array = array
-        given = plain(self.label, array)
+        given = plain(self.label, array, "p")
         if not (given.dtype.char in "fd" and given.dtype.isnative):
-            raise TypeError(f"{self.label}: expected float32 or float64, found {dtype_name(given.dtype)}; convert it")
-        check_writeable(self.label, given)
-        check_aligned(self.label, given)
+            raise TypeError(
+                f"{self.label}: expected float32 or float64, found {dtype_name(given.dtype)}; "
+                f"{cure_of_dtype('p', given.dtype, None)}"
+            )
+        if not given.flags.writeable:
+            raise ValueError(f"{self.label}: the array is read-only; {replaced('p', 'p.copy()')}")
+        check_aligned(self.label, given, "p")
         if not given.flags.forc:
             raise ValueError(
                 f"{self.label}: the array is neither C- nor F-contiguous (strides {given.strides}); "
-                f"copy it, or pass the whole array that it is a part of"
+                f"pass the whole array that it is a part of, or {replaced('p', 'p.copy()')}"
             )
         # A view of the array as it is now: its shape, type and place may be changed behind our back.
         self.view = given.view()
@@ -103,11 +111,12 @@ class Parameter:
 
     def check_state(self, label: str, array: object) -> Array:
         """What is to become a state array, as a plain array; or raise if it does not fit."""
-        given = plain(label, array)
-        if given.dtype != self.view.dtype:
-            raise TypeError(f"{label}: expected {dtype_name(self.view.dtype)}, found {dtype_name(given.dtype)}")
-        if given.shape != self.view.shape:
-            raise ValueError(f"{label}: expected shape {self.view.shape}, found {given.shape}")
+        dtype, shape = self.view.dtype, self.view.shape
+        given = plain(label, array, "x", dtype)
+        if given.dtype != dtype:
+            raise TypeError(f"{label}: expected {dtype_name(dtype)}, found {dtype_name(given.dtype)}; {SAME}")
+        if given.shape != shape:
+            raise ValueError(f"{label}: expected shape {shape}, found {given.shape}; {SAME}")
         return given
 
     def saved_state(self) -> tuple[list[int], list[float], list[Array]]:
@@ -125,7 +134,7 @@ class Parameter:
 
     def check_unchanged(self, writeable: bool = True) -> None:
         """Raise if the array's place, shape or type is not what was given, or if it must be `writeable` and is not."""
-        array, view = plain(self.label, self.array), self.view
+        array, view = plain(self.label, self.array, "p"), self.view
         for what in ("dtype", "shape", "strides"):
             found, expected = getattr(array, what), getattr(view, what)
             if found != expected:
@@ -134,27 +143,33 @@ class Parameter:
                 )
         if start_of(array) != start_of(view):
             raise ValueError(f"{self.label}: its data was moved since it was given; make a new optimizer for it")
-        check_aligned(self.label, array)
-        if writeable:
-            check_writeable(self.label, array)
+        check_aligned(self.label, array, "p")
+        if writeable and not array.flags.writeable:
+            raise ValueError(
+                f"{self.label}: the array is read-only, as it was not before; make it writeable again, as by "
+                f"`p.flags.writeable = True`"
+            )
 
     def check_gradient(self, gradient: object, addresses: AddressMap, writeable: bool) -> Array:
         """The gradient, copied into the parameter's memory order if need be; or raise if it does not fit."""
         label, view = f"gradient of {self.label}", self.view
-        given = plain(label, gradient)
+        given = plain(label, gradient, "g", view.dtype)
         if given.dtype != view.dtype:
             raise TypeError(
                 f"{label}: expected {dtype_name(view.dtype)} as its parameter, found {dtype_name(given.dtype)}; "
-                f"convert it"
+                f"{cure_of_dtype('g', given.dtype, view.dtype)}"
             )
         if given.shape != view.shape:
-            raise ValueError(f"{label}: expected shape {view.shape} as its parameter, found {given.shape}")
-        check_aligned(label, given)
+            raise ValueError(
+                f"{label}: expected shape {view.shape} as its parameter, found {given.shape}; "
+                f"{cure_of_shape(given.shape, view.shape)}"
+            )
+        check_aligned(label, given, "g")
         if writeable and not given.flags.writeable:
-            raise ValueError(f"{label}: the array is read-only, so zero_grads cannot zero it; pass a writeable one")
+            raise ValueError(f"{label}: the array is read-only, so zero_grads cannot zero it; pass `g.copy()`")
         other = addresses.shared_with(given)
         if other is not None:
-            raise ValueError(f"{label}: it shares memory with {other}; copy it")
+            raise ValueError(f"{label}: it shares memory with {other}; pass `g.copy()`")
         if given.flags.c_contiguous if self.order == "C" else given.flags.f_contiguous:
             return given
         if self._scratch is None:
