@@ -59,12 +59,15 @@ class Declared:
         by_position = dict(zip(places, positional, strict=False))
         for name in given:
             if name not in cls._options:
-                hint = did_you_mean(name, [*cls._options, "backend"])
+                hint = did_you_mean(name, {**cls._defaults_of(), "backend": None})
                 raise TypeError(f"{cls.__name__}: unknown option {name!r}{hint}")
             if name in by_position:
                 raise TypeError(f"{cls.__name__}: {name!r} was given by position and by name")
-        defaults = {name: option.default for name, option in cls._options.items()}
-        return defaults | by_position | dict(given)
+        return cls._defaults_of() | by_position | dict(given)
+
+    @classmethod
+    def _defaults_of(cls) -> dict[str, Any]:
+        return {name: option.default for name, option in cls._options.items()}
 
 
 def _own_options(cls: type) -> dict[str, Option]:

@@ -3,7 +3,6 @@
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import KW_ONLY, InitVar
-from difflib import get_close_matches
 from inspect import Signature, signature
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -20,7 +19,7 @@ from fastopt.engines.choice import backend_for
 from fastopt.engines.shared import BOUND
 from fastopt.engines.totals import Totals
 from fastopt.groups import ParamGroup, State, known
-from fastopt.options import did_you_mean
+from fastopt.options import did_you_mean, meant
 from fastopt.rule import Rule
 from fastopt.stages import EMA, STAGE_NAMES, StageOptions, Stages
 
@@ -121,8 +120,12 @@ class Optimizer(Checkpoints, StageOptions, Rule):
         def __setattr__(self, name, value):
             # A user's rule may have attributes of its own, but a name so close to an option's must be a slip.
             public = not name.startswith("_") and not hasattr(type(self), name)
-            if public and get_close_matches(name, self._options, cutoff=0.8):
-                raise AttributeError(f"{name}: there is no such option{did_you_mean(name, self._options)}")
+            if public and meant(name, self._options, cutoff=0.8):
+                hint = did_you_mean(name, self._defaults_of())
+                raise AttributeError(
+                    f"{name}: {type(self).__name__} has no such option{hint} "
+                    f"An attribute of your own needs another name"
+                )
             super().__setattr__(name, value)
 
     # Steps

@@ -58,13 +58,13 @@ def test_options_that_need_arrays(change, backend):
 
 def test_misspelt_attribute(backend):
     opt = fastopt.SGD(np.ones(2), backend=backend)
-    with pytest.raises(AttributeError, match="loss_scal: there is no such option; did you mean 'loss_scale'"):
+    with pytest.raises(AttributeError, match="loss_scal: SGD has no such option; did you mean 'loss_scale'"):
         opt.loss_scal = 2.0
     opt.mine = 1
 
 
 def test_not_an_option_of_a_group(backend):
-    with pytest.raises(ValueError, match="unknown option 'clip_grad_norm'; it is a stage"):
+    with pytest.raises(ValueError, match="unknown option 'clip_grad_norm'; 'clip_grad_norm' is a stage"):
         fastopt.SGD([{"params": np.ones(2), "clip_grad_norm": 1.0}], backend=backend)
 
 
