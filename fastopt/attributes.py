@@ -1,4 +1,4 @@
-"""Options as attributes of an optimizer."""
+"""What stands for attributes of an optimizer: its options; and its parts, before they are built."""
 
 from typing import Any
 
@@ -36,3 +36,24 @@ class OptionOfStages:
 
     def __set__(self, opt: Any, value: Any) -> None:
         opt._set_stage(self._name, value)
+
+
+class Unbuilt:
+    """What an optimizer has in the place of its parts until it is built: any use raises RuntimeError."""
+
+    def __init__(self, rule: str) -> None:
+        self._rule = rule
+
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("__"):
+            raise AttributeError(name)  # as those who only ask what this is expect, such as copy
+        raise self._error()
+
+    def __getitem__(self, key: object) -> Any:
+        raise self._error()
+
+    def _error(self) -> RuntimeError:
+        return RuntimeError(
+            f"{self._rule}: it is not built yet; its __init__ has to call `super().__init__(params)`, with the "
+            f"options, before it uses the optimizer"
+        )
