@@ -6,6 +6,7 @@ from typing import Any, TypeAlias, cast
 
 import numpy as np
 
+from fastopt.arrays.kinds import cure, is_array_like, type_name
 from fastopt.arrays.layout import Array
 from fastopt.arrays.nesting import Branch, fields_of, is_flat, leaves, merged, moved, opened, place
 from fastopt.arrays.parameter import Parameter
@@ -21,9 +22,9 @@ Gradients: TypeAlias = Array | Mapping[str, Gradient] | Iterable[Gradient]
 def group_dicts(params: Any) -> list[dict[str, Any]]:
     """``params``, in any of its forms, as group dicts; see `group_dict`. Some groups may be empty, but not all."""
     kind = type(params).__name__
-    if not isinstance(params, np.ndarray | Mapping | list | tuple):
+    if not (is_array_like(params) or isinstance(params, Mapping | list | tuple)):
         params = as_list("params", params)
-    items: list[Any] = [] if isinstance(params, np.ndarray | Mapping) else list(cast("Iterable[object]", params))
+    items: list[Any] = [] if is_array_like(params) or isinstance(params, Mapping) else list(cast("Iterable[object]", params))
     are_groups = [isinstance(item, Mapping) and "params" in item for item in items]
     if any(are_groups) and not all(are_groups):
         raise ValueError("params: some items are group dicts, with 'params' in them, and some are not; make all so")
@@ -42,12 +43,15 @@ def group_dict(group: Any) -> dict[str, Any]:
     Its other entries are left as they are.
     """
     if not isinstance(group, Mapping):
-        raise TypeError(f"group: expected a dict with 'params' in it, found {type(group).__name__}")
+        raise TypeError(
+            f"group: expected a dict, found {type_name(group)}; pass one as in {{'params': [W, b], 'lr': 0.1}}"
+        )
     mapping = cast(Mapping[str, Any], group)
     if "params" not in mapping:
-        raise ValueError("group: it has no 'params'")
+        found = ", ".join(map(repr, mapping)) or "nothing"
+        raise ValueError(f"group: it has no 'params', only {found}; add them, as in {{'params': [W, b], 'lr': 0.1}}")
     given: Any = mapping["params"]
-    if isinstance(given, np.ndarray):
+    if is_array_like(given):
         given = (given,)
     elif not isinstance(given, Mapping | list | tuple):
         given = as_list("params", given)
@@ -58,11 +62,13 @@ def group_dict(group: Any) -> dict[str, Any]:
     beside = mapping.get("param_names")
     if beside is not None:
         if names:
-            raise ValueError("param_names: the params have names of their own already")
+            raise ValueError("param_names: the params have names of their own already; leave it out")
         # Names beside the arrays, as in PyTorch's groups and in our own.
         names = as_list("param_names", beside)
         if len(names) != len(params):
-            raise ValueError(f"param_names: {len(names)} names were given for {len(params)} parameters")
+            raise ValueError(
+                f"param_names: {len(names)} names were given for {len(params)} parameters; give one for each"
+            )
         pairs = zip(names, params, strict=True)
         tree = cast(Branch, leaves(dict(pairs), (), []))
     return {**mapping, "params": params, "param_names": names, "param_tree": tree}
@@ -95,14 +101,15 @@ _NO_SEQUENCES: tuple[type[object], ...] = (str, bytes, set, frozenset)
 def as_list(what: str, items: Iterable[Any] | None) -> list[Any]:
     """The items of a sequence or another iterable in a certain order, as a list."""
     if not isinstance(items, Iterable) or isinstance(items, _NO_SEQUENCES):
-        raise TypeError(f"{what}: expected {_FORMS[what]}, found {type(items).__name__}")
+        advice = "pass strings, one for each parameter" if what == "param_names" else cure(what[0], items, None)
+        raise TypeError(f"{what}: expected {_FORMS[what]}, found {type_name(items)}; {advice}")
     return list(items)
 
 
 def ordered(grads: Any, tree: Branch, parameters: Sequence[Parameter]) -> list[Any]:
     """The gradients as a list in the order of the parameters, from any of the forms that ``step`` takes."""
     count = len(parameters)
-    if isinstance(grads, np.ndarray):
+    if is_array_like(grads):
         if count != 1:
             raise ValueError(f"grads: one array was given for {count} parameters; pass a sequence or a mapping")
         return [grads]

@@ -5,7 +5,8 @@ Code stands between backticks. In it ``p`` is what was given for a parameter, ``
 
 import math
 import re
-from collections.abc import Iterable
+from array import array
+from collections.abc import Iterable, Mapping, Sequence, Set
 from numbers import Number
 from types import BuiltinFunctionType, FunctionType, MethodType
 from typing import Any, NamedTuple
@@ -36,6 +37,7 @@ _KINDS = (
 )
 _TRACERS = ("jax.Tracer",)
 _FUNCTIONS = (FunctionType, MethodType, BuiltinFunctionType)
+_NO_NUMBERS = (str, bytes, bytearray, Set, Mapping)
 _FLOATS = re.compile("[fF]loat(32|64)")
 
 
@@ -43,6 +45,11 @@ def type_name(x: object) -> str:
     """What an object's type is called, after its package."""
     package = type(x).__module__.partition(".")[0]
     return type(x).__name__ if package in ("builtins", "__main__") else f"{package}.{type(x).__name__}"
+
+
+def is_array_like(x: object) -> bool:
+    """Whether this is one array, of NumPy or another library, and no list of several."""
+    return isinstance(x, np.ndarray | memoryview | array) or hasattr(x, "__array__") or hasattr(x, "shape")
 
 
 def cure(letter: str, x: object, dtype: np.dtype[Any] | None) -> str:
@@ -58,9 +65,9 @@ def cure(letter: str, x: object, dtype: np.dtype[Any] | None) -> str:
         return f"call it: pass `{letter}()`"
     if _is_buffer(x):
         return shared(letter, f"np.asarray({letter})")
-    if isinstance(x, str | bytes | bytearray) or not (isinstance(x, Iterable | Number) or hasattr(x, "__array__")):
+    if not (is_array_like(x) or isinstance(x, Iterable | Number)) or isinstance(x, _NO_NUMBERS):
         return "pass a NumPy array"
-    items = letter if hasattr(x, "__array__") or hasattr(x, "__len__") or isinstance(x, Number) else f"list({letter})"
+    items = letter if is_array_like(x) or isinstance(x, Sequence | Number) else f"list({letter})"
     if dtype is not None:
         return replaced(letter, f"np.asarray({items}, dtype=np.{dtype.name})")
     has_floats = _FLOATS.search(str(getattr(x, "dtype", "")))
