@@ -30,6 +30,11 @@ def plain(label: str, array: object, letter: str, dtype: np.dtype[Any] | None = 
     return np.asarray(cast(Array, array))
 
 
+def is_number(gradient: object) -> bool:
+    """Whether it is one of the numbers that can be the gradient of a parameter without axes."""
+    return isinstance(gradient, float | np.floating)
+
+
 def check_aligned(label: str, array: Array, letter: str) -> None:
     if not array.flags.aligned:
         raise ValueError(f"{label}: the array is not aligned in memory; {replaced(letter, f'{letter}.copy()')}")
