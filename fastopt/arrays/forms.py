@@ -15,7 +15,9 @@ from fastopt.arrays.parameter import Parameter
 # are not looked into, because a list of one type is no list of a wider one.
 Nested: TypeAlias = "Array | Mapping[str, Nested] | list[Any] | tuple[Nested, ...]"
 Params: TypeAlias = "Array | Mapping[str, Nested] | Iterable[Nested | tuple[str, Nested] | Mapping[str, Any]]"
-Gradient: TypeAlias = "Array | float | np.floating[Any] | None | Mapping[str, Gradient] | list[Any] | tuple[Gradient, ...]"
+Gradient: TypeAlias = (
+    "Array | float | np.floating[Any] | None | Mapping[str, Gradient] | list[Any] | tuple[Gradient, ...]"
+)
 Gradients: TypeAlias = Array | float | np.floating[Any] | Mapping[str, Gradient] | Iterable[Gradient]
 
 
@@ -24,7 +26,9 @@ def group_dicts(params: Any) -> list[dict[str, Any]]:
     kind = type(params).__name__
     if not (is_array_like(params) or isinstance(params, Mapping | list | tuple)):
         params = as_list("params", params)
-    items: list[Any] = [] if is_array_like(params) or isinstance(params, Mapping) else list(cast("Iterable[object]", params))
+    items: list[Any] = (
+        [] if is_array_like(params) or isinstance(params, Mapping) else list(cast("Iterable[object]", params))
+    )
     are_groups = [isinstance(item, Mapping) and "params" in item for item in items]
     if any(are_groups) and not all(are_groups):
         raise ValueError("params: some items are group dicts, with 'params' in them, and some are not; make all so")
@@ -111,7 +115,8 @@ def ordered(grads: Any, tree: Branch, parameters: Sequence[Parameter]) -> list[A
     count = len(parameters)
     if is_array_like(grads) or is_number(grads):
         if count != 1:
-            raise ValueError(f"grads: one array was given for {count} parameters; pass a sequence or a mapping")
+            kind = "number" if is_number(grads) else "array"
+            raise ValueError(f"grads: one {kind} was given for {count} parameters; pass a sequence or a mapping")
         return [grads]
     names = {str(parameter.name): parameter.index for parameter in parameters}
     given: Any = grads

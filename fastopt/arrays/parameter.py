@@ -8,22 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fastopt.arrays.addresses import AddressMap
-<<<<<<< HEAD
 from fastopt.arrays.kinds import cure_of_dtype, cure_of_shape, replaced
-from fastopt.arrays.layout import Array, check_aligned, dtype_name, flat, plain, start_of, state_blocks
-=======
-from fastopt.arrays.layout import (
-    Array,
-    check_aligned,
-    check_writeable,
-    dtype_name,
-    flat,
-    is_number,
-    plain,
-    start_of,
-    state_blocks,
-)
->>>>>>> 7a1a84222535713322fcee5882155442dd9921a1
+from fastopt.arrays.layout import Array, check_aligned, dtype_name, flat, is_number, plain, start_of, state_blocks
 from fastopt.at_once import Assignment, copying
 from fastopt.quiet import quietly
 from fastopt.stages import COPY, GRAD_SUM
@@ -175,15 +161,14 @@ class Parameter:
     def check_gradient(self, gradient: object, addresses: AddressMap, writeable: bool) -> Array:
         """The gradient, copied into the parameter's memory order if need be; or raise if it does not fit."""
         label, view = f"gradient of {self.label}", self.view
-<<<<<<< HEAD
-        given = plain(label, gradient, "g", view.dtype)
-=======
         if is_number(gradient) and not view.ndim and type(gradient) in (float, view.dtype.type):
             if writeable:
-                raise TypeError(f"{label}: zero_grads cannot zero a number; pass an array, as np.array({gradient!r})")
+                raise TypeError(
+                    f"{label}: zero_grads cannot zero the number {gradient!r}; pass an array, "
+                    f"`np.array(g, dtype=np.{view.dtype})`"
+                )
             return quietly(partial(np.array, gradient, dtype=view.dtype))
-        given = plain(label, gradient)
->>>>>>> 7a1a84222535713322fcee5882155442dd9921a1
+        given = plain(label, gradient, "g", view.dtype)
         if given.dtype != view.dtype:
             raise TypeError(
                 f"{label}: expected {dtype_name(view.dtype)} as its parameter, found {dtype_name(given.dtype)}; "
