@@ -59,7 +59,7 @@ class Declared:
         by_position = dict(zip(places, positional, strict=False))
         for name in given:
             if name not in cls._options:
-                hint = did_you_mean(name, {**cls._defaults_of(), "backend": None})
+                hint = did_you_mean(name, cls._defaults_of() | {"backend": None})
                 raise TypeError(f"{cls.__name__}: unknown option {name!r}{hint}")
             if name in by_position:
                 raise TypeError(f"{cls.__name__}: {name!r} was given by position and by name")

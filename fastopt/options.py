@@ -31,13 +31,14 @@ def did_you_mean(name: object, known: Iterable[object]) -> str:
 
     Of what takes a tuple it shows one, where ``known`` is a mapping to such values.
     """
-    values = cast(Mapping[str, object], known) if isinstance(known, Mapping) else {}
+    names = [str(one) for one in known]
+    values = cast("dict[object, object]", known) if isinstance(known, dict) else {}
     shown = [
         f"{one!r}, as in {one}={values[one]!r}" if isinstance(values.get(one), tuple) else repr(one)
-        for one in meant(name, known)
+        for one in meant(name, names)
     ]
     if not shown:
-        return f"; there are {', '.join(map(str, known))}"
+        return f"; there are {', '.join(names)}"
     return f"; did you mean {' or '.join(shown)}{REMARKS.get(str(name), '')}?"
 
 

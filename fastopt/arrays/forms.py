@@ -26,9 +26,7 @@ def group_dicts(params: Any) -> list[dict[str, Any]]:
     kind = type(params).__name__
     if not (is_array_like(params) or isinstance(params, Mapping | list | tuple)):
         params = as_list("params", params)
-    items: list[Any] = (
-        [] if is_array_like(params) or isinstance(params, Mapping) else list(cast("Iterable[object]", params))
-    )
+    items: list[Any] = list(cast("Iterable[object]", params)) if isinstance(params, list | tuple) else []
     are_groups = [isinstance(item, Mapping) and "params" in item for item in items]
     if any(are_groups) and not all(are_groups):
         raise ValueError("params: some items are group dicts, with 'params' in them, and some are not; make all so")
@@ -52,8 +50,8 @@ def group_dict(group: Any) -> dict[str, Any]:
         )
     mapping = cast(Mapping[str, Any], group)
     if "params" not in mapping:
-        found = ", ".join(map(repr, mapping)) or "nothing"
-        raise ValueError(f"group: it has no 'params', only {found}; add them, as in {{'params': [W, b], 'lr': 0.1}}")
+        others = ", ".join(map(repr, mapping)) or "nothing"
+        raise ValueError(f"group: it has no 'params', only {others}; add them, as in {{'params': [W, b], 'lr': 0.1}}")
     given: Any = mapping["params"]
     if is_array_like(given):
         given = (given,)

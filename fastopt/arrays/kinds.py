@@ -9,7 +9,7 @@ from array import array
 from collections.abc import Iterable, Mapping, Sequence, Set
 from numbers import Number
 from types import BuiltinFunctionType, FunctionType, MethodType
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 import numpy as np
 
@@ -49,10 +49,12 @@ def type_name(x: object) -> str:
 
 def is_array_like(x: object) -> bool:
     """Whether this is one array, of NumPy or another library, and no list of several."""
+    if isinstance(x, Mapping | list | tuple):
+        return False  # also where a name in it is "shape"
     return isinstance(x, np.ndarray | memoryview | array) or hasattr(x, "__array__") or hasattr(x, "shape")
 
 
-def cure(letter: str, x: object, dtype: np.dtype[Any] | None) -> str:
+def cure(letter: str, x: Any, dtype: np.dtype[Any] | None) -> str:
     """What to do with something that is no array, where one of this dtype, or of any if it is None, is expected."""
     bases = {f"{base.__module__.partition('.')[0]}.{base.__name__}" for base in type(x).__mro__}
     for kind in _KINDS:
@@ -65,12 +67,13 @@ def cure(letter: str, x: object, dtype: np.dtype[Any] | None) -> str:
         return f"call it: pass `{letter}()`"
     if _is_buffer(x):
         return shared(letter, f"np.asarray({letter})")
-    if not (is_array_like(x) or isinstance(x, Iterable | Number)) or isinstance(x, _NO_NUMBERS):
+    is_array = is_array_like(x)
+    if isinstance(x, _NO_NUMBERS) or not (is_array or isinstance(x, Iterable | Number)):
         return "pass a NumPy array"
-    items = letter if is_array_like(x) or isinstance(x, Sequence | Number) else f"list({letter})"
+    items = letter if is_array or isinstance(cast("object", x), Sequence | Number) else f"list({letter})"
     if dtype is not None:
         return replaced(letter, f"np.asarray({items}, dtype=np.{dtype.name})")
-    has_floats = _FLOATS.search(str(getattr(x, "dtype", "")))
+    has_floats = is_array and _FLOATS.search(str(getattr(cast("object", x), "dtype", "")))
     return replaced(letter, f"np.array({items})" if has_floats else f"np.array({items}, dtype=float)")
 
 
@@ -100,7 +103,8 @@ def cure_of_dtype(letter: str, found: np.dtype[Any], expected: np.dtype[Any] | N
     if found.fields is not None:
         return "pass an array without fields"
     if found.kind == "c" and letter == "p":
-        return shared(letter, f"p.view(np.{np.empty(0, found).real.dtype.newbyteorder('=').name})")
+        native = replaced(letter, f"p.astype(np.{found.name})")
+        return shared(letter, f"p.view(np.float{found.itemsize * 4})") if found.isnative else native
     is_narrow = found.itemsize <= 4 and "float" in found.name
     name = expected.name if expected is not None else "float32" if is_narrow else "float64"
     return replaced(letter, f"{letter}{'.real' if found.kind == 'c' else ''}.astype(np.{name})")

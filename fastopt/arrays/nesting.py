@@ -65,11 +65,11 @@ def leaves(items: Any, path: tuple[str, ...], found: list[tuple[str, Any]]) -> T
     kind, names, items = branch
     for name in names or ():
         if not isinstance(name, str):
-            raise TypeError(f"params: expected names that are strings, found {type_name(name)} {name!r}; make it {str(name)!r}")
+            raise TypeError(
+                f"params: expected names that are strings, found {type_name(name)} {name!r}; make it {str(name)!r}"
+            )
     keys = map(str, range(len(items))) if names is None else names
-    return Branch(
-        kind, names, tuple(leaves(item, (*path, key), found) for key, item in zip(keys, items, strict=True))
-    )
+    return Branch(kind, names, tuple(leaves(item, (*path, key), found) for key, item in zip(keys, items, strict=True)))
 
 
 def is_flat(tree: Branch) -> bool:
@@ -144,7 +144,9 @@ def _place_by_name(tree: Branch, names: tuple[str, ...], grads: Any, where: str,
     for name in given:
         if name not in names:
             full = f"{where}{name}" if isinstance(name, str) else name
-            raise ValueError(f"grads: there is no parameter {full!r}{did_you_mean(full, [where + one for one in names])}")
+            raise ValueError(
+                f"grads: there is no parameter {full!r}{did_you_mean(full, [where + one for one in names])}"
+            )
     for name, item in zip(names, tree.items, strict=True):
         if name not in given:
             raise ValueError(f"grads: no gradient for parameter {where + name!r}; give None to skip it")
