@@ -54,7 +54,8 @@ class Declared:
         places = [option.name for option in cls._options.values() if not option.keyword_only]
         if len(positional) > len(places):
             raise TypeError(
-                f"{cls.__name__}: {len(positional)} options were given by position; only {', '.join(places)} can be"
+                f"{cls.__name__}: {len(positional)} options were given by position; only {', '.join(places)} can be; "
+                f"name the others"
             )
         by_position = dict(zip(places, positional, strict=False))
         for name in given:
@@ -62,7 +63,7 @@ class Declared:
                 hint = did_you_mean(name, cls._defaults_of() | {"backend": None})
                 raise TypeError(f"{cls.__name__}: unknown option {name!r}{hint}")
             if name in by_position:
-                raise TypeError(f"{cls.__name__}: {name!r} was given by position and by name")
+                raise TypeError(f"{cls.__name__}: {name!r} was given by position and by name; give it once")
         return cls._defaults_of() | by_position | dict(given)
 
     @classmethod

@@ -71,7 +71,7 @@ class ParamGroup(MutableMapping[str, Any]):
         yield self.__dict__, "_resolved", resolved
 
     def __delitem__(self, key: str) -> None:
-        raise TypeError(f"{key}: an option cannot be removed from a group")
+        raise TypeError(f"{key}: an option cannot be removed from a group; set it to another value")
 
     def __repr__(self) -> str:
         return repr(dict(self))

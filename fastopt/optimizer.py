@@ -209,7 +209,9 @@ class Optimizer(Checkpoints, StageOptions, Rule):
 
     def _check_ema(self, what: str) -> None:
         if self.ema_decay is None:
-            raise AttributeError(f"{what}: the parameters are not averaged; make the optimizer with ema_decay")
+            raise AttributeError(
+                f"{what}: the parameters are not averaged; make the optimizer with `ema_decay=0.999`, or another"
+            )
 
     def swap_ema(self) -> AbstractContextManager[None]:
         """Within ``with``, the parameters hold their averages, and `ema` holds the parameters.

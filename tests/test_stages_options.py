@@ -94,7 +94,11 @@ def test_resumed_equals_uninterrupted(copied, backend):
         (lambda d: d["stages"].update(calls=-1), ValueError, r"\['calls'\]: -1 was given"),
         (lambda d: d["stages"].update(skipped_steps=1.0), TypeError, r"\['skipped_steps'\]: expected an int"),
         (lambda d: d["stages"].update(loss_scale=-1), ValueError, "loss_scale: -1"),
-        (lambda d: d["stages"].update(calls=0), ValueError, "'accumulated': there were only 0 calls for 1"),
+        (
+            lambda d: d["stages"].update(calls=0),
+            ValueError,
+            "'accumulated': 1 was given; it must not be above 'calls', which is 0",
+        ),
         (lambda d: d["state"][0].update(accumulated=None), TypeError, "'accumulated': expected an int"),
         (lambda d: d.update(stages=None), TypeError, r"state_dict\['stages'\]: expected a dict"),
     ],
