@@ -104,7 +104,7 @@ def ordered(grads: Any, tree: Branch, parameters: Sequence[Parameter]) -> list[A
     count = len(parameters)
     if isinstance(grads, np.ndarray) or is_number(grads):
         if count != 1:
-            raise ValueError(f"grads: one array was given for {count} parameters; pass a sequence or a mapping")
+            raise ValueError(f"grads: one gradient was given for {count} parameters; pass a sequence or a mapping")
         return [grads]
     names = {str(parameter.name): parameter.index for parameter in parameters}
     given: Any = grads
