@@ -113,8 +113,7 @@ def ordered(grads: Any, tree: Branch, parameters: Sequence[Parameter]) -> list[A
     count = len(parameters)
     if is_array_like(grads) or is_number(grads):
         if count != 1:
-            kind = "number" if is_number(grads) else "array"
-            raise ValueError(f"grads: one {kind} was given for {count} parameters; pass a sequence or a mapping")
+            raise ValueError(f"grads: one gradient was given for {count} parameters; pass a sequence or a mapping")
         return [grads]
     names = {str(parameter.name): parameter.index for parameter in parameters}
     given: Any = grads
