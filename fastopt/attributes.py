@@ -2,6 +2,9 @@
 
 from typing import Any
 
+from fastopt.declared import Declared
+from fastopt.options import did_you_mean, meant
+
 
 class OptionOfGroups:
     """An option of the rule: the value that all groups agree on; setting it sets all groups."""
@@ -36,6 +39,16 @@ class OptionOfStages:
 
     def __set__(self, opt: Any, value: Any) -> None:
         opt._set_stage(self._name, value)
+
+
+def check_attribute(rule: type[Declared], name: str) -> None:
+    """Raise AttributeError for an attribute whose name must be a slip, because it is so close to an option's.
+
+    Others are left alone, for a user's rule may have attributes of its own.
+    """
+    if not name.startswith("_") and not hasattr(rule, name) and meant(name, rule._options, cutoff=0.8):
+        hint = did_you_mean(name, rule.declared_defaults())
+        raise AttributeError(f"{name}: {rule.__name__} has no such option{hint} Choose another name for anything else")
 
 
 class Unbuilt:

@@ -60,14 +60,14 @@ class Declared:
         by_position = dict(zip(places, positional, strict=False))
         for name in given:
             if name not in cls._options:
-                hint = did_you_mean(name, cls._defaults_of() | {"backend": None})
+                hint = did_you_mean(name, cls.declared_defaults() | {"backend": None})
                 raise TypeError(f"{cls.__name__}: unknown option {name!r}{hint}")
             if name in by_position:
                 raise TypeError(f"{cls.__name__}: {name!r} was given by position and by name; give it once")
-        return cls._defaults_of() | by_position | dict(given)
+        return cls.declared_defaults() | by_position | dict(given)
 
     @classmethod
-    def _defaults_of(cls) -> dict[str, Any]:
+    def declared_defaults(cls) -> dict[str, Any]:
         return {name: option.default for name, option in cls._options.items()}
 
 

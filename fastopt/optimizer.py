@@ -12,14 +12,13 @@ from fastopt.arrays.mapped import check_files
 from fastopt.arrays.nesting import Branch, rebuilt
 from fastopt.arrays.parameter import Parameter
 from fastopt.at_once import Assignment, assign
-from fastopt.attributes import OptionOfGroups, OptionOfStages, Unbuilt
+from fastopt.attributes import OptionOfGroups, OptionOfStages, Unbuilt, check_attribute
 from fastopt.checkpoint import Checkpoints
 from fastopt.engines.busy import BusyLock, not_busy
 from fastopt.engines.choice import backend_for
 from fastopt.engines.shared import ACCUMULATED, BOUND
 from fastopt.engines.totals import Totals
 from fastopt.groups import ParamGroup, State, States, known
-from fastopt.options import did_you_mean, meant
 from fastopt.rule import Rule
 from fastopt.stages import EMA, STAGE_NAMES, StageOptions, Stages
 
@@ -110,7 +109,7 @@ class Optimizer(Checkpoints, StageOptions, Rule):
                     f"or write one, as fastopt.formula says"
                 )
             made = super().__new__(cls)
-            made.__dict__.update(dict.fromkeys(("_busy", "_built", "_engines"), Unbuilt(cls.__name__)))
+            made.__dict__.update(_busy=(parts := Unbuilt(cls.__name__)), _built=parts, _engines=parts)
             return made
 
         def __init__(self, params, *args, backend=None, **given):
@@ -120,14 +119,7 @@ class Optimizer(Checkpoints, StageOptions, Rule):
             self._extend(group_dicts(params))
 
         def __setattr__(self, name, value):
-            # A user's rule may have attributes of its own, but a name so close to an option's must be a slip.
-            public = not name.startswith("_") and not hasattr(type(self), name)
-            if public and meant(name, self._options, cutoff=0.8):
-                hint = did_you_mean(name, self._defaults_of())
-                raise AttributeError(
-                    f"{name}: {type(self).__name__} has no such option{hint} "
-                    f"An attribute of your own needs another name"
-                )
+            check_attribute(type(self), name)
             super().__setattr__(name, value)
 
     # Steps
