@@ -1,0 +1,84 @@
+"""Following the cures of error messages literally: code in them stands between backticks."""
+
+import re
+from contextlib import contextmanager
+
+import numpy as np
+import pytest
+from helpers import assert_unchanged, snapshot
+
+CODE = re.compile(r"`([^`]+)`")
+HINT = re.compile(r"did you mean '(\w+)'(?:, as in ([^?]+))?")
+REFUSALS = (TypeError, ValueError, AttributeError)
+
+
+@contextmanager
+def refused(opt, *words, error=REFUSALS):
+    """A list that gets the message of the error that is raised within; it holds these words, and nothing changed."""
+    before, message = snapshot(opt), []
+    with pytest.raises(error) as raised:
+        yield message
+    message.append(str(raised.value))
+    for word in words:
+        assert word in message[0]
+    assert_unchanged(opt, before)
+
+
+def made(message, **given):
+    """What the code in a message makes of what was given, under its letter in that code."""
+    (code,) = CODE.findall(message)
+    if code.startswith(f"{next(iter(given))} = "):
+        code = code.partition(" = ")[2]
+    return eval(code, {"np": np, **given})
+
+
+def options_in(message):
+    """The options that a message says, in code or as a hint; a hint without a value has None."""
+    if hint := HINT.search(message):
+        return eval(f"dict({hint[2]})") if hint[2] else {hint[1]: None}
+    (code,) = CODE.findall(message)
+    return eval(f"dict({code})")
+
+
+def followed(call, given, letter, opt, *words):
+    """Make a call with what was given, and with what each refusal makes of it, until one goes through.
+
+    The first refusal holds these words. Returns what went through.
+    """
+    with refused(opt, *words) as message:
+        call(given)
+    for _ in range(3):  # such as one for the kind, one for the dtype
+        given = made(message[0], **{letter: given})
+        try:
+            call(given)
+        except REFUSALS:
+            with refused(opt) as message:
+                call(given)
+        else:
+            return given
+    raise AssertionError(message[0])
+
+
+# Stand-ins for objects of other libraries: as far as fastopt looks at them, by the package and name of their type.
+
+
+def stand_in(name, **attributes):
+    package, _, name = name.partition(".")
+    return type(name, (), {"__module__": package, **attributes})()
+
+
+def array_like(name, dtype=np.float64, **attributes):
+    """A maker of what NumPy makes an array of, read-only as JAX's or a copy."""
+
+    def as_array(self, dtype=None, copy=None):
+        values = np.array([1, 2, 3], dtype or self.dtype)
+        values.flags.writeable = bool(copy)
+        return values
+
+    return lambda: stand_in(name, __array__=as_array, dtype=np.dtype(dtype), shape=(3,), **attributes)
+
+
+def torch_tensor():
+    memory = np.ones(3)
+    detached = stand_in("torch.Tensor", numpy=lambda self: memory)
+    return stand_in("torch.Tensor", detach=lambda self: detached, __array__=lambda self, *_, **__: memory, shape=(3,))
