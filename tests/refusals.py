@@ -78,7 +78,9 @@ def array_like(name, dtype=np.float64, **attributes):
     return lambda: stand_in(name, __array__=as_array, dtype=np.dtype(dtype), shape=(3,), **attributes)
 
 
-def torch_tensor():
+def torch_tensor(**attributes):
+    """Its methods give itself, and `numpy` its memory."""
     memory = np.ones(3)
-    detached = stand_in("torch.Tensor", numpy=lambda self: memory)
-    return stand_in("torch.Tensor", detach=lambda self: detached, __array__=lambda self, *_, **__: memory, shape=(3,))
+    methods = dict.fromkeys(("detach", "cpu", "float"), lambda self: self)
+    as_array = {"numpy": lambda self: memory, "__array__": lambda self, *_, **__: memory}
+    return stand_in("torch.Tensor", **methods, **as_array, shape=(3,), **attributes)

@@ -33,6 +33,7 @@ KINDS = {
     "function": (lambda: lambda: np.ones(3), "found function"),
     "method": (lambda: Net().parameters, "found method"),
     "PyTorch": (torch_tensor, "found torch.Tensor"),
+    "PyTorch, elsewhere": (lambda: torch_tensor(device="cuda:0"), "found torch.Tensor"),
     "JAX": (array_like("jaxlib.ArrayImpl"), "found jaxlib.ArrayImpl"),
     "JAX, integers": (array_like("jaxlib.ArrayImpl", np.int32), "found jaxlib.ArrayImpl"),
     "TensorFlow": (array_like("tensorflow.Variable"), "found tensorflow.Variable"),
@@ -129,7 +130,7 @@ def test_things_that_are_called_first(kind, backend):
 def test_what_is_no_array(given, opt):
     """Where nothing can be made of it, the message says to pass an array."""
     found = f"found {type(given).__name__}" if not isinstance(given, Net) else "Net"
-    with refused(opt, "parameter 'b': ", found, "pass a NumPy array"):
+    with refused(opt, "parameter 'b': ", found, "pass a NumPy array", "leave it out" if given is None else ""):
         fastopt.SGD({"b": given})
     if given is not None:  # which skips a parameter
         with refused(opt, "gradient of parameter 'b': ", found, "pass a NumPy array"):
@@ -194,6 +195,8 @@ def test_pytorch(backend):
     followed(made[0].step, net, "g", opt, "grads: ", "found torch.Linear")
     for p, old in zip(net.parameters(), before, strict=True):
         assert torch.equal(p, old - 1)
+    for dtype in (torch.bfloat16, torch.float16):
+        followed(lambda p: fastopt.SGD([p]), net.weight.to(dtype), "p", opt, "parameter 0: ", "found torch.Tensor")
     followed(lambda p: fastopt.SGD([p]), net.weight, "p", opt, "parameter 0: ", "found torch.Parameter")
     with refused(opt, "parameter 0: ", "found torch.Parameter"):
         fastopt.SGD(net.parameters())
@@ -207,6 +210,7 @@ def test_jax(backend):
     x = jax.numpy.ones(3)
     p = followed(lambda p: fastopt.SGD([p]), x, "p", opt, "parameter 0: ", "found jaxlib.ArrayImpl")
     assert p.dtype == np.float32
+    followed(lambda p: fastopt.SGD([p]), x.astype("bfloat16"), "p", opt, "parameter 0: ", "found jaxlib.ArrayImpl")
     followed(opt.step, x, "g", opt, "gradient of parameter 0: ", "found jaxlib.ArrayImpl")
 
     def step(g):

@@ -25,7 +25,6 @@ class Kind(NamedTuple):
 
 # Most others that hold numbers become arrays by `numpy.array`.
 _KINDS = (
-    Kind(("torch.Tensor",), "p.detach().numpy()", "{x}.detach().numpy()", is_shared=True),
     Kind(
         ("torch.Module",),
         "[q.detach().numpy() for q in p.parameters()]",
@@ -35,7 +34,6 @@ _KINDS = (
     Kind(("cupy.ndarray",), "p.get()", "{x}.get()"),
     Kind(("scipy.spmatrix", "scipy.sparray"), "p.toarray()", "{x}.toarray()"),
 )
-_TRACERS = ("jax.Tracer",)
 _FUNCTIONS = (FunctionType, MethodType, BuiltinFunctionType)
 _NO_NUMBERS = (str, bytes, bytearray, Set, Mapping)
 _FLOATS = re.compile("[fF]loat(32|64)")
@@ -61,13 +59,17 @@ def cure(letter: str, x: Any, dtype: np.dtype[Any] | None) -> str:
         if not bases.isdisjoint(kind.types):
             code = kind.parameter if letter == "p" else kind.other.format(x=letter)
             return shared(letter, code) if kind.is_shared else replaced(letter, code)
-    if not bases.isdisjoint(_TRACERS):
+    if "torch.Tensor" in bases:
+        return _cure_of_tensor(letter, x)
+    if "jax.Tracer" in bases:
         return "call fastopt outside of the functions that JAX transforms, such as those under jit or grad"
     if isinstance(x, _FUNCTIONS):
         return f"call it: pass `{letter}()`"
     if _is_buffer(x):
         return shared(letter, f"np.asarray({letter})")
     is_array = is_array_like(x)
+    if x is None and letter == "p":
+        return "leave it out, or pass a NumPy array"
     if isinstance(x, _NO_NUMBERS) or not (is_array or isinstance(x, Iterable | Number)):
         return "pass a NumPy array"
     items = letter if is_array or isinstance(cast("object", x), Sequence | Number) else f"list({letter})"
@@ -81,7 +83,7 @@ def replaced(letter: str, code: str) -> str:
     """The advice to pass another array, and to keep it where steps update it."""
     if letter != "p":
         return f"pass `{code}`"
-    return f"make `p = {code}`, then pass and use that one, because steps update it and not the original"
+    return f"make a copy, `p = {code}`, then pass and use it: steps update the copy and not the original"
 
 
 def shared(letter: str, code: str) -> str:
@@ -89,11 +91,19 @@ def shared(letter: str, code: str) -> str:
     return f"pass `{code}`" + (", which shares its memory, so that steps update both" if letter == "p" else "")
 
 
+def _cure_of_tensor(letter: str, x: Any) -> str:
+    """What to do with PyTorch's tensors. NumPy can share those on the CPU whose dtype it has."""
+    copies = ".cpu()" if str(getattr(x, "device", "cpu")) != "cpu" else ""
+    copies += ".float()" if "float16" in str(getattr(x, "dtype", "")) else ""
+    code = f"{letter}.detach(){copies}.numpy()"
+    return replaced(letter, code) if copies else shared(letter, code)
+
+
 def _is_buffer(x: object) -> bool:
     """Whether this is a writeable piece of memory with floats in it, such as a memoryview or an array.array."""
     try:
         view = memoryview(x)  # type: ignore[arg-type]  # it raises where it is none
-    except TypeError:
+    except (TypeError, BufferError):
         return False
     return not view.readonly and view.format in ("f", "d", "<f", "<d")
 
