@@ -70,3 +70,12 @@ class Unbuilt:
             f"{self._rule}: it is not built yet; its __init__ has to call `super().__init__(params)`, with the "
             f"options, before it uses the optimizer"
         )
+
+
+def with_parts_unbuilt(opt: Any) -> Any:
+    """A new optimizer that says so wherever it is used before it is built."""
+    parts = Unbuilt(type(opt).__name__)
+    # Not by its dict, because attributes are slower once somebody has asked for that.
+    for name in ("_backend", "_built", "_busy", "_engines", "_totals"):
+        object.__setattr__(opt, name, parts)
+    return opt

@@ -12,7 +12,7 @@ from fastopt.arrays.mapped import check_files
 from fastopt.arrays.nesting import Branch, rebuilt
 from fastopt.arrays.parameter import Parameter
 from fastopt.at_once import Assignment, assign
-from fastopt.attributes import OptionOfGroups, OptionOfStages, Unbuilt, check_attribute
+from fastopt.attributes import OptionOfGroups, OptionOfStages, check_attribute, with_parts_unbuilt
 from fastopt.checkpoint import Checkpoints
 from fastopt.engines.busy import BusyLock, not_busy
 from fastopt.engines.choice import backend_for
@@ -108,9 +108,7 @@ class Optimizer(Checkpoints, StageOptions, Rule):
                     f"{cls.__name__} has no formula: it is the base of rules; make one of those, such as fastopt.Adam, "
                     f"or write one, as fastopt.formula says"
                 )
-            made = super().__new__(cls)
-            made.__dict__.update(_busy=(parts := Unbuilt(cls.__name__)), _built=parts, _engines=parts)
-            return made
+            return with_parts_unbuilt(super().__new__(cls))
 
         def __init__(self, params, *args, backend=None, **given):
             given = self.named(args, given)
