@@ -303,10 +303,7 @@ class Engine:
         factor = 1.0
         if stages.clip_grad_norm is not None:
             if norm is None:
-                total = 0.0
-                for copy in copies:
-                    total += sum_of_squares(gradients[copy.parameter.index])
-                norm = sqrt(total) * scale
+                norm = sqrt(squares(None, [gradients[copy.parameter.index] for copy in copies])) * scale
             # With infinity the norm is only measured. A NaN is below no bound, so the factor becomes NaN too.
             if stages.clip_grad_norm != inf and not norm + 1e-6 <= stages.clip_grad_norm:
                 factor = stages.clip_grad_norm / (norm + 1e-6)
@@ -335,6 +332,14 @@ class Engine:
 def _are_finite(gradients: Iterable[Array], norm: float | None) -> bool:
     """Whether all gradients are; a norm that was given decides, for it is of all processes' gradients."""
     return all(np.isfinite(g).all() for g in gradients) if norm is None else isfinite(norm)
+
+
+def squares(kernels: object, blocks: Iterable[Array]) -> float:
+    """The sum of the squares of flat arrays: of each by itself, and then of all in their order."""
+    total = 0.0
+    for block in blocks:
+        total += sum_of_squares(block)
+    return total
 
 
 def _swapping(x: Array, y: Array, room: Array) -> list[Assignment]:
