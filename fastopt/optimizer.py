@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from fastopt.arrays.addresses import AddressMap
 from fastopt.arrays.forms import Gradients, Params, check_names, group_dict, group_dicts
 from fastopt.arrays.layout import Array
-from fastopt.arrays.mapped import check_files
+from fastopt.arrays.mapped import check_files, held_open
 from fastopt.arrays.parameter import Parameter
 from fastopt.at_once import Assignment, assign
 from fastopt.attributes import OptionOfGroups, OptionOfStages
@@ -284,7 +284,7 @@ class Optimizer(Checkpoints, StageOptions, Rule):
         # One for the optimizer's life, whatever engines it has: steps and changes hold it.
         self._busy = BusyLock()
         self._totals = Totals()
-        self._built = {"parameters": [], "groups": [], "state": (), "stages": stages}
+        self._built = {"parameters": [], "groups": [], "state": (), "held": [], "stages": stages}
         self._engines = [None]  # the one in use, in a list because that is fastest
 
     def _extend(self, dicts: Iterable[dict[str, Any]]) -> None:
@@ -309,7 +309,12 @@ class Optimizer(Checkpoints, StageOptions, Rule):
             [group._resolved.call for group in groups],
             self._stages,
         )
-        built = {"parameters": parameters, "groups": groups, "state": (*map(State, parameters),)}
+        built = {
+            "parameters": parameters,
+            "groups": groups,
+            "state": (*map(State, parameters),),
+            "held": held_open(parameter.view for parameter in parameters),
+        }
         assign(
             [
                 *((self._built, name, value) for name, value in built.items()),

@@ -16,6 +16,7 @@ import numpy as np
 from fastopt.arrays.addresses import AddressMap, check_disjoint
 from fastopt.arrays.forms import Gradients, ordered
 from fastopt.arrays.layout import Array, flat
+from fastopt.arrays.mapped import held_open
 from fastopt.arrays.parameter import Parameter
 from fastopt.at_once import Assignment, assign, copying, prepared
 from fastopt.engines.busy import BusyLock, Undoing, check_in_place, in_places, not_busy
@@ -107,7 +108,8 @@ class Engine:
         self._parameters = parameters
         self._addresses = addresses
         self._totals = totals
-        self._bound: list[Any] | None = None
+        # The gradients, and what holds them open.
+        self._bound: tuple[list[Any] | None, list[memoryview]] = None, []
         self.groups = list(kernel_calls)
         self.stages: list[Stages | None] = [self.staged(stages)]
         # The narrowest type of each group's parameters.
@@ -143,13 +145,13 @@ class Engine:
             given = ordered(grads, self._parameters)
             active = [parameter for parameter, g in zip(self._parameters, given, strict=True) if g is not None]
             self._check_gradients(given, active, stages.zero_grads)
-            self._bound = given
+            self._bound = given, held_open(given)
 
     def step(self, grads: Gradients) -> None:
         """Update the parameters once; see `Optimizer.step`."""
         with not_busy(self._busy):
             stages, totals = self._stages_in_use(), self._totals
-            given = self._bound if grads is BOUND else ordered(grads, self._parameters)
+            given = self._bound[0] if grads is BOUND else ordered(grads, self._parameters)
             if given is None:
                 raise TypeError(UNBOUND)
             check_totals(totals)

@@ -29,6 +29,7 @@ import numpy as np
 
 from fastopt.arrays.addresses import check_disjoint
 from fastopt.arrays.forms import ordered
+from fastopt.arrays.mapped import held_open
 from fastopt.engines.busy import Undoing, check_in_place
 from fastopt.engines.shared import (
     BOUND, BUSY, COUNTS_END, UNBOUND, check_numbers, check_stages, check_step, check_totals, learning_rate, loops_of,
@@ -211,7 +212,7 @@ cdef class Engine(GradientChecks):
             for i in range(self.count):
                 self.plan.tensors[i].active = bound[i] is not None
             self.check_gradients()
-            self.bound = bound
+            self.bound, self.mappings = bound, held_open(bound)
         finally:
             self.let_go()
             self.busy.drop()

@@ -38,6 +38,7 @@ cdef class GradientChecks:
     cdef pair[uintptr_t, Py_ssize_t]* order  # of the gradients in memory, as it was last: addresses and indices
     cdef Py_ssize_t count
     cdef list parameters, arrays, views, names, held, copied, bound
+    cdef list mappings  # of the bound gradients, held open
     cdef object addresses
     cdef cnp.ndarray starts_array, ends_array
     cdef const uintptr_t* starts
