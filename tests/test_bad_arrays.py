@@ -224,6 +224,7 @@ def test_gradients(bad, error, message, opt):
         ({"W": None, "b": None}, ValueError, "grads: no gradient for parameter 'last'"),
         ({"W": None, "b": None, "last": None, "lst": None}, ValueError, "no parameter 'lst'; did you mean 'last'"),
         (None, TypeError, "grads: expected an array, .* found NoneType"),
+        (1, TypeError, "grads: expected an array, .* found int"),
         (1.0, ValueError, "grads: one gradient was given for 3 parameters"),
         ("Wbl", TypeError, "grads: expected an array, .* found str"),
         ({1, 2, 3}, TypeError, "grads: expected an array, .* found set"),

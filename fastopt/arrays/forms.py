@@ -15,17 +15,15 @@ from fastopt.arrays.parameter import Parameter
 # are not looked into, because a list of one type is no list of a wider one.
 Nested: TypeAlias = "Array | Mapping[str, Nested] | list[Any] | tuple[Nested, ...]"
 Params: TypeAlias = "Array | Mapping[str, Nested] | Iterable[Nested | tuple[str, Nested] | Mapping[str, Any]]"
-Gradient: TypeAlias = (
-    "Array | float | np.floating[Any] | None | Mapping[str, Gradient] | list[Any] | tuple[Gradient, ...]"
-)
+Leaf: TypeAlias = Array | float | np.floating[Any] | None
+Gradient: TypeAlias = "Leaf | Mapping[str, Gradient] | list[Any] | tuple[Gradient, ...]"
 Gradients: TypeAlias = Array | float | np.floating[Any] | Mapping[str, Gradient] | Iterable[Gradient]
 
 
 def group_dicts(params: Any) -> list[dict[str, Any]]:
     """``params``, in any of its forms, as group dicts; see `group_dict`. Some groups may be empty, but not all."""
     kind = type(params).__name__
-    if not (is_array_like(params) or isinstance(params, Mapping | list | tuple)):
-        params = as_list("params", params)
+    params = nesting_of("params", params)
     items: list[Any] = list(cast("Iterable[object]", params)) if isinstance(params, list | tuple) else []
     are_groups = [isinstance(item, Mapping) and "params" in item for item in items]
     if any(are_groups) and not all(are_groups):
@@ -52,11 +50,9 @@ def group_dict(group: Any) -> dict[str, Any]:
     if "params" not in mapping:
         others = ", ".join(map(repr, mapping)) or "nothing"
         raise ValueError(f"group: it has no 'params', only {others}; add them, as in {{'params': [W, b], 'lr': 0.1}}")
-    given: Any = mapping["params"]
+    given: Any = nesting_of("params", mapping["params"])
     if is_array_like(given):
-        given = (given,)
-    elif not isinstance(given, Mapping | list | tuple):
-        given = as_list("params", given)
+        given = (cast("object", given),)
     found: list[tuple[str, Any]] = []
     tree = cast(Branch, leaves(given, (), found))
     params = [array for _, array in found]
@@ -98,6 +94,12 @@ _FORMS = {
     "grads": "an array, or arrays in the same nesting as the parameters",
 }
 _NO_SEQUENCES: tuple[type[object], ...] = (str, bytes, set, frozenset)
+
+
+def nesting_of(what: str, items: Any) -> Any:
+    """A single array, or a nesting; another iterable in a certain order becomes a list."""
+    is_one = is_array_like(items) or isinstance(items, Mapping | list | tuple)
+    return cast("object", items) if is_one else as_list(what, cast("Iterable[Any]", items))
 
 
 def as_list(what: str, items: Iterable[Any] | None) -> list[Any]:

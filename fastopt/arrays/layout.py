@@ -17,7 +17,7 @@ _PAGE = 4096
 _STAGGER = 13 * _LINE
 
 
-def plain(label: str, array: object, letter: str, dtype: np.dtype[Any] | None = None) -> Array:
+def plain(label: str, array: object, letter: str = "x", dtype: np.dtype[Any] | None = None) -> Array:
     """The array as a plain ndarray, because the attributes of a subclass need not be true.
 
     Errors call it by its letter in code; see `fastopt.arrays.kinds`, also for the dtype.
@@ -35,7 +35,12 @@ def is_number(gradient: object) -> bool:
     return isinstance(gradient, float | np.floating)
 
 
-def check_aligned(label: str, array: Array, letter: str) -> None:
+def check_writeable(label: str, array: Array) -> None:
+    if not array.flags.writeable:
+        raise ValueError(f"{label}: the array is read-only; pass a writeable one")
+
+
+def check_aligned(label: str, array: Array, letter: str = "x") -> None:
     if not array.flags.aligned:
         raise ValueError(f"{label}: the array is not aligned in memory; {replaced(letter, f'{letter}.copy()')}")
 

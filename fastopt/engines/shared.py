@@ -99,7 +99,8 @@ def given_norm(grad_norm: object, stages: Stages) -> float:
     """The norm of all gradients that `step` was given, checked; NaN and infinity say that one of them is not finite."""
     if stages.accumulate > 1:
         raise ValueError(
-            "grad_norm: with accumulate an update uses the mean of several gradients, whose norm this is not; leave it out"
+            "grad_norm: with accumulate an update uses the mean of several gradients, and this is not its norm; leave "
+            "it out"
         )
     norm = real("grad_norm", grad_norm)
     if norm < 0:
