@@ -4,7 +4,7 @@ import array
 
 import numpy as np
 import pytest
-from refusals import array_like, followed, refused, stand_in, torch_tensor
+from refusals import CODE, array_like, followed, refused, stand_in, torch_tensor
 from test_bad_arrays import read_only, unaligned
 
 import fastopt
@@ -168,6 +168,23 @@ def test_numbers_for_a_parameter_without_axes(given, dtype, backend):
     else:
         followed(lambda g: opt.step([g]), given, "g", opt, "gradient of parameter 0", type(given).__name__)
     assert p == -1
+    followed(lambda g: opt.bind([g]), p.dtype.type(1), "g", opt, "gradient of parameter 0", "cannot be bound, found")
+
+
+def test_arrays_for_the_rest(backend):
+    """Of `flatten`, `squares` and the memory for state."""
+    opt = fastopt.SGD(np.ones(3), backend=backend)
+    for name in ("range", "int64", "PyTorch", "JAX, integers", "swapped"):
+        make, found = KINDS[name]
+        followed(lambda x: fastopt.flatten({"a": [x]}), make(), "x", opt, "parameter 'a.0': ", found)
+        followed(lambda g: fastopt.squares({"a": g}), make(), "g", opt, "gradient ", found)
+    out = np.ones(3, np.float32)
+    followed(lambda x: fastopt.flatten([np.ones(2)], out=x), out, "x", opt, "out: ", "found float32 of shape (3,)")
+    with refused(opt, "state_memory: the state 'exp_avg' of parameter 0: ", "found float64 of shape (2,)") as message:
+        fastopt.Adam(np.ones(3), state_memory=lambda *_: np.ones(2), backend=backend)
+    (code,) = CODE.findall(message[0])
+    memory = eval(f"lambda label, name, size, dtype: {code}", {"np": np})
+    fastopt.Adam(np.ones(3), state_memory=memory, backend=backend)
 
 
 def test_memory_of_gradients(opt):
