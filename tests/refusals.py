@@ -40,23 +40,17 @@ def options_in(message):
     return eval(f"dict({code})")
 
 
-def followed(call, given, letter, opt, *words):
-    """Make a call with what was given, and with what each refusal makes of it, until one goes through.
+def followed(call, given, letter, opt, *words, refusals=1):
+    """Make a call with what was given, and with what each of so many refusals makes of it; then it goes through.
 
     The first refusal holds these words. Returns what went through.
     """
-    with refused(opt, *words) as message:
-        call(given)
-    for _ in range(3):  # such as one for the kind, one for the dtype
-        given = made(message[0], **{letter: given})
-        try:
+    for number in range(refusals):
+        with refused(opt, *(() if number else words)) as message:
             call(given)
-        except REFUSALS:
-            with refused(opt) as message:
-                call(given)
-        else:
-            return given
-    raise AssertionError(message[0])
+        given = made(message[0], **{letter: given})
+    call(given)
+    return given
 
 
 # Stand-ins for objects of other libraries: as far as fastopt looks at them, by the package and name of their type.

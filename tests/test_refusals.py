@@ -154,7 +154,9 @@ def made_sum(s):
     with refused(s.opt, "tied") as message:
         remake(s, [s.W, s.W])
     (code,) = CODE.findall(message[0])
-    return eval(code, {"g_in": ONES["W"], "g_out": ONES["W"]})
+    both = eval(code, {"g_in": ONES["W"], "g_out": ONES["W"]})
+    assert (both == 2).all()
+    return both
 
 
 GROUPS = {

@@ -107,6 +107,27 @@ def test_names_of_other_libraries(rule, name):
         rule([{"params": [np.ones(2)], meant: value}])
 
 
+@pytest.mark.parametrize(
+    ("rule", "name", "meant"),
+    [
+        (fastopt.SGD, "learning_rate", {"lr": None}),
+        (fastopt.SGD, "beta", {"momentum": None}),
+        (fastopt.SGD, "max_norm", {"clip_grad_norm": None}),
+        (fastopt.SGD, "clipvalue", {"clip_grad_value": None}),
+        (fastopt.Adam, "epsilon", {"eps": None}),
+        (fastopt.Adam, "alpha", {"lr": None}),
+        (fastopt.Adam, "beta_1", {"betas": (0.9, 0.999)}),
+        (fastopt.Adan, "b3", {"betas": (0.98, 0.92, 0.99)}),
+        (fastopt.AdamW, "weight_decay_rate", {"weight_decay": None}),
+        (fastopt.RMSprop, "rho", {"alpha": None}),
+    ],
+)
+def test_what_names_of_other_libraries_mean(rule, name, meant):
+    with refused(rule([np.ones(2)]), name) as message:
+        rule([np.ones(2)], **{name: 0.5})
+    assert options_in(message[0]) == meant
+
+
 def test_names_that_may_be_several():
     opt = fastopt.RMSprop([np.ones(2)])
     with refused(opt, "did you mean 'alpha' or 'weight_decay'?"):
