@@ -8,9 +8,9 @@ from inspect import Signature, signature
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from fastopt.arrays.addresses import AddressMap
-from fastopt.arrays.forms import Gradients, Params, check_names, group_dict, group_dicts
-from fastopt.arrays.layout import Array
+from fastopt.arrays.forms import Gradients, Params, check_names, group_dict, group_dicts, joined
 from fastopt.arrays.mapped import check_files
+from fastopt.arrays.nesting import Branch, rebuilt
 from fastopt.arrays.parameter import Parameter
 from fastopt.at_once import Assignment, assign
 from fastopt.attributes import OptionOfGroups, OptionOfStages
@@ -194,12 +194,14 @@ class Optimizer(Checkpoints, StageOptions, Rule):
     # Averages
 
     @property
-    def ema(self) -> dict[str, Array] | tuple[Array, ...]:
-        """The averages of the parameters, by name or in order: the state arrays themselves."""
+    def ema(self) -> Any:
+        """The averages of the parameters, nested as these are: the state arrays themselves.
+
+        Those of parameters without names are a tuple.
+        """
         self._check_ema("ema")
         arrays = [parameter.state(EMA) for parameter in self._parameters]
-        names = [parameter.name for parameter in self._parameters if parameter.name is not None]
-        return tuple(arrays) if len(names) < len(arrays) else dict(zip(names, arrays, strict=True))
+        return tuple(arrays) if self._parameters[0].name is None else rebuilt(self._built["tree"], arrays)
 
     def _check_ema(self, what: str) -> None:
         if self.ema_decay is None:
@@ -284,14 +286,19 @@ class Optimizer(Checkpoints, StageOptions, Rule):
         # One for the optimizer's life, whatever engines it has: steps and changes hold it.
         self._busy = BusyLock()
         self._totals = Totals()
-        self._built = {"parameters": [], "groups": [], "state": (), "stages": stages}
+        self._built = {"parameters": [], "tree": None, "groups": [], "state": (), "stages": stages}
         self._engines = [None]  # the one in use, in a list because that is fastest
 
-    def _extend(self, dicts: Iterable[dict[str, Any]]) -> None:
-        """Append groups, given as dicts from `group_dict`: all is built, and then put in its place at once."""
+    def _extend(self, dicts: Iterable[dict[str, Any]], nesting: Branch | None = None) -> None:
+        """Append groups, given as dicts from `group_dict`: all is built, and then put in its place at once.
+
+        The nesting is that of all parameters, where the dicts do not say it.
+        """
         parameters, groups = list(self._parameters), list(self._groups)
+        trees: list[tuple[Branch, int]] = []
         for o in dicts:
-            arrays, names = o.pop("params"), o.pop("param_names", None)
+            arrays, names = o.pop("params"), o.pop("param_names")
+            trees.append((o.pop("param_tree"), len(parameters)))
             resolved = self.resolved(self._defaults | dict(known(o, self._defaults, type(self))))
             for name, array in zip(names or [None] * len(arrays), arrays, strict=True):
                 parameters.append(Parameter(name, len(parameters), len(groups), array))
@@ -299,17 +306,19 @@ class Optimizer(Checkpoints, StageOptions, Rule):
             members = {"params": tuple(arrays)} | ({"param_names": tuple(names)} if names else {})
             groups.append(ParamGroup(type(self), len(groups), members, resolved, self._busy))
         check_names(parameters)
+        tree = nesting or joined(self._tree, trees)
         check_files(parameters)
         engine = self._backend.engine(
             self._busy,
             self._backend.kernels,
             parameters,
+            tree,
             AddressMap(block for parameter in parameters for block in parameter.blocks()),
             self._totals,
             [group._resolved.call for group in groups],
             self._stages,
         )
-        built = {"parameters": parameters, "groups": groups, "state": (*map(State, parameters),)}
+        built = {"parameters": parameters, "tree": tree, "groups": groups, "state": (*map(State, parameters),)}
         assign(
             [
                 *((self._built, name, value) for name, value in built.items()),

@@ -9,6 +9,7 @@ import numpy as np
 
 from fastopt.arrays.forms import group_dict
 from fastopt.arrays.layout import Array, flat
+from fastopt.arrays.nesting import Branch
 from fastopt.arrays.parameter import Parameter
 from fastopt.at_once import Assignment, assign
 from fastopt.engines.busy import BusyLock, not_busy
@@ -56,7 +57,7 @@ class StateDicts:
             self._totals: Totals
 
         def _start_empty(self, backend: str | None, stages: Stages) -> None: ...
-        def _extend(self, dicts: Iterable[dict[str, Any]]) -> None: ...
+        def _extend(self, dicts: Iterable[dict[str, Any]], nesting: Branch | None = None) -> None: ...
         def _becoming_stages(self, stages: Stages) -> Iterator[Assignment]: ...
 
     # What is replaced as a whole stands in a dict: assignments to attributes are no calls in C, and attributes would be
@@ -65,6 +66,10 @@ class StateDicts:
     @property
     def _parameters(self) -> list[Parameter]:
         return cast(list[Parameter], self._built["parameters"])
+
+    @property
+    def _tree(self) -> Branch | None:
+        return cast("Branch | None", self._built["tree"])
 
     @property
     def _groups(self) -> list[ParamGroup]:
@@ -194,6 +199,7 @@ class StateDicts:
             "kept": {name: value for name, value in self.__dict__.items() if name not in built},
             "stages": self._stages,
             "groups": [dict(group) for group in self._groups],
+            "tree": self._tree,
             "totals": self._totals.as_dict(),
             # Copies, because whoever takes this goes through it when steps are possible again.
             "state": [parameter.saved_state() for parameter in self._parameters],
@@ -203,7 +209,7 @@ class StateDicts:
         for name, value in pickled["kept"].items():
             object.__setattr__(self, name, value)
         self._start_empty(self._forced, pickled["stages"])
-        self._extend([group_dict(group) for group in pickled["groups"]])
+        self._extend([group_dict(group) for group in pickled["groups"]], pickled["tree"])
         assign([self._totals.becoming(Totals(**pickled["totals"])), *self._becoming_state(pickled["state"])])
 
     def _becoming_state(self, state: Sequence[Any]) -> Iterator[Assignment]:

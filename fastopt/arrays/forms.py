@@ -7,26 +7,27 @@ from typing import Any, TypeAlias, cast
 import numpy as np
 
 from fastopt.arrays.layout import Array
+from fastopt.arrays.nesting import Branch, fields_of, is_flat, leaves, merged, moved, opened, place
 from fastopt.arrays.parameter import Parameter
-from fastopt.options import did_you_mean
 
-# One Iterable of all kinds of items: of several, checkers would not know which one a list is meant for.
-Params: TypeAlias = Array | Mapping[str, Array] | Iterable[Array | tuple[str, Array] | Mapping[str, Any]]
-Gradients: TypeAlias = Array | Iterable[Array | None] | Mapping[str, Array | None]
+# One Iterable of all kinds of items: of several, checkers would not know which one a list is meant for. Lists of lists
+# are not looked into, because a list of one type is no list of a wider one.
+Nested: TypeAlias = "Array | Mapping[str, Nested] | list[Any] | tuple[Nested, ...]"
+Params: TypeAlias = "Array | Mapping[str, Nested] | Iterable[Nested | tuple[str, Nested] | Mapping[str, Any]]"
+Gradient: TypeAlias = "Array | float | None | Mapping[str, Gradient] | list[Any] | tuple[Gradient, ...]"
+Gradients: TypeAlias = Array | Mapping[str, Gradient] | Iterable[Gradient]
 
 
-def group_dicts(params: Params) -> list[dict[str, Any]]:
-    """``params``, in any of its forms, as group dicts: ``"params"`` a list of arrays, ``"param_names"`` or None.
-
-    A group's other entries are left as they are. Some groups may be empty, but not all.
-    """
+def group_dicts(params: Any) -> list[dict[str, Any]]:
+    """``params``, in any of its forms, as group dicts; see `group_dict`. Some groups may be empty, but not all."""
     kind = type(params).__name__
-    if not isinstance(params, np.ndarray | Mapping):
+    if not isinstance(params, np.ndarray | Mapping | list | tuple):
         params = as_list("params", params)
-    if isinstance(params, list) and params and all(isinstance(item, Mapping) for item in params):
-        groups = [group_dict(item) for item in params]
-    else:
-        groups = [group_dict({"params": params})]
+    items: list[Any] = [] if isinstance(params, np.ndarray | Mapping) else list(cast("Iterable[object]", params))
+    are_groups = [isinstance(item, Mapping) and "params" in item for item in items]
+    if any(are_groups) and not all(are_groups):
+        raise ValueError("params: some items are group dicts, with 'params' in them, and some are not; make all so")
+    groups = list(map(group_dict, items if any(are_groups) else [{"params": params}]))
     if not any(group["params"] for group in groups):
         raise ValueError(
             f"params: expected at least one parameter, found none in a {kind}; pass them, by a new generator if the "
@@ -36,41 +37,57 @@ def group_dicts(params: Params) -> list[dict[str, Any]]:
 
 
 def group_dict(group: Any) -> dict[str, Any]:
-    """One group dict in that form; see `group_dicts`."""
+    """One group dict: ``"params"`` a list of arrays, ``"param_names"`` or None, and ``"param_tree"``, their nesting.
+
+    Its other entries are left as they are.
+    """
     if not isinstance(group, Mapping):
         raise TypeError(f"group: expected a dict with 'params' in it, found {type(group).__name__}")
     mapping = cast(Mapping[str, Any], group)
     if "params" not in mapping:
         raise ValueError("group: it has no 'params'")
-    given: Params = mapping["params"]
-    params: list[Any]
+    given: Any = mapping["params"]
     if isinstance(given, np.ndarray):
-        params = [given]
-    elif isinstance(given, Mapping):
-        params = list(cast(Mapping[str, Any], given).items())
-    else:
-        params = as_list("params", given)
-    names = mapping.get("param_names")
-    named = params and all(isinstance(item, tuple) and len(cast(tuple[object, ...], item)) == 2 for item in params)
-    if named and names is not None:
-        raise ValueError("param_names: the params have names of their own already")
-    if named:
-        names, params = [name for name, _ in params], [array for _, array in params]
-    elif names is not None:
+        given = (given,)
+    elif not isinstance(given, Mapping | list | tuple):
+        given = as_list("params", given)
+    found: list[tuple[str, Any]] = []
+    tree = cast(Branch, leaves(given, (), found))
+    params = [array for _, array in found]
+    names = None if is_flat(tree) and tree.names is None else [name for name, _ in found]
+    beside = mapping.get("param_names")
+    if beside is not None:
+        if names:
+            raise ValueError("param_names: the params have names of their own already")
         # Names beside the arrays, as in PyTorch's groups and in our own.
-        names = as_list("param_names", names)
+        names = as_list("param_names", beside)
         if len(names) != len(params):
             raise ValueError(f"param_names: {len(names)} names were given for {len(params)} parameters")
-    for name in names or ():
-        if not isinstance(name, str):
-            raise TypeError(f"params: expected names that are strings, found {type(name).__name__}")
-    return {**mapping, "params": params, "param_names": names}
+        pairs = zip(names, params, strict=True)
+        tree = cast(Branch, leaves(dict(pairs), (), []))
+    return {**mapping, "params": params, "param_names": names, "param_tree": tree}
+
+
+def joined(tree: Branch | None, others: Iterable[tuple[Branch, int]]) -> Branch:
+    """The nesting of all parameters: of those before, if there are any, and of more groups from these indices on."""
+    for other, first in others:
+        other = cast(Branch, moved(other, first))
+        if tree is None or not tree.items:
+            tree = other
+        elif not other.items:
+            continue
+        elif tree.names is None and other.names is None and is_flat(tree) and is_flat(other):
+            tree = Branch(tuple, None, tree.items + other.items)
+        else:
+            tree = cast(Branch, merged(tree, other))
+    assert tree is not None  # an optimizer has a group
+    return tree
 
 
 _FORMS = {
-    "params": "an array, a sequence of arrays, a mapping of names to arrays, (name, array) pairs or group dicts",
+    "params": "an array, arrays nested in lists, tuples and mappings, (name, array) pairs or group dicts",
     "param_names": "a sequence of names",
-    "grads": "an array, a sequence of arrays or a mapping of names to arrays",
+    "grads": "an array, or arrays in the same nesting as the parameters",
 }
 _NO_SEQUENCES: tuple[type[object], ...] = (str, bytes, set, frozenset)
 
@@ -82,35 +99,36 @@ def as_list(what: str, items: Iterable[Any] | None) -> list[Any]:
     return list(items)
 
 
-def ordered(grads: Gradients, parameters: Sequence[Parameter]) -> list[Any]:
+def ordered(grads: Any, tree: Branch, parameters: Sequence[Parameter]) -> list[Any]:
     """The gradients as a list in the order of the parameters, from any of the forms that ``step`` takes."""
     count = len(parameters)
     if isinstance(grads, np.ndarray):
         if count != 1:
             raise ValueError(f"grads: one array was given for {count} parameters; pass a sequence or a mapping")
         return [grads]
+    names = {str(parameter.name): parameter.index for parameter in parameters}
+    given: Any = grads
     if isinstance(grads, Mapping):
-        return _by_name(cast(Mapping[Any, Any], grads), parameters)
-    given = as_list("grads", grads)
-    if len(given) != count:
-        raise ValueError(
-            f"grads: {len(given)} gradients were given for {count} parameters; "
-            f"pass one for each, None for those to skip"
-        )
-    return given
-
-
-def _by_name(grads: Mapping[Any, Any], parameters: Sequence[Parameter]) -> list[Any]:
-    names = dict.fromkeys(parameter.name for parameter in parameters)
-    if None in names:
-        raise TypeError("grads: the parameters have no names, so their gradients come as a sequence, not as a mapping")
-    for name in grads:
-        if name not in names:
-            raise ValueError(f"grads: there is no parameter {name!r}{did_you_mean(name, names)}")
-    for name in names:
-        if name not in grads:
-            raise ValueError(f"grads: no gradient for parameter {name!r}; give None to skip it")
-    return [grads[name] for name in names]
+        given = dict(cast("Mapping[object, Any]", grads))
+        if parameters[0].name is None:
+            raise TypeError(
+                "grads: the parameters have no names, so their gradients come as a sequence, not as a mapping"
+            )
+        # By dotted names as well as nested.
+        if tree.names is None or any(name in names and name not in tree.names for name in given):
+            tree = Branch(dict, tuple(names), tuple(names.values()))
+    elif not fields_of(grads):
+        given = items = as_list("grads", grads)
+        if len(items) == count and not any(map(opened, items)):
+            return items  # in their order
+        if len(items) != count and is_flat(tree):
+            raise ValueError(
+                f"grads: {len(items)} gradients were given for {count} parameters; "
+                f"pass one for each, None for those to skip"
+            )
+    placed: list[Any] = [None] * count
+    place(tree, given, "", placed)
+    return placed
 
 
 def check_names(parameters: Sequence[Parameter]) -> None:
@@ -122,4 +140,7 @@ def check_names(parameters: Sequence[Parameter]) -> None:
         )
     for name, count in counts.items():
         if count > 1:
-            raise ValueError(f"params: the name {name!r} is given to {count} parameters")
+            raise ValueError(
+                f"params: the name {name!r} is given to {count} parameters; give each one of its own, as in "
+                f"{{'encoder': ..., 'decoder': ...}}"
+            )

@@ -16,6 +16,7 @@ import numpy as np
 from fastopt.arrays.addresses import AddressMap, check_disjoint
 from fastopt.arrays.forms import Gradients, ordered
 from fastopt.arrays.layout import Array, flat
+from fastopt.arrays.nesting import Branch
 from fastopt.arrays.parameter import Parameter
 from fastopt.at_once import Assignment, assign, copying, prepared
 from fastopt.engines.busy import BusyLock, Undoing, check_in_place, in_places, not_busy
@@ -77,6 +78,8 @@ class Engine:
     kernels : module
         A backend's, with its compiled formulas and stages. This engine has no use for it.
     parameters : list of Parameter
+    tree : Branch
+        Their nesting.
     addresses : AddressMap
         Where the parameters and their state lie.
     totals : Totals
@@ -98,6 +101,7 @@ class Engine:
         busy: BusyLock,
         kernels: object,
         parameters: Sequence[Parameter],
+        tree: Branch,
         addresses: AddressMap,
         totals: Totals,
         kernel_calls: Sequence[KernelCall],
@@ -105,6 +109,7 @@ class Engine:
     ) -> None:
         self._busy = busy
         self._parameters = parameters
+        self._tree = tree
         self._addresses = addresses
         self._totals = totals
         self._bound: list[Any] | None = None
@@ -140,7 +145,7 @@ class Engine:
         """Keep the gradients for steps that are given none; see `Optimizer.bind`."""
         with not_busy(self._busy):
             stages = self._stages_in_use()
-            given = ordered(grads, self._parameters)
+            given = ordered(grads, self._tree, self._parameters)
             active = [parameter for parameter, g in zip(self._parameters, given, strict=True) if g is not None]
             self._check_gradients(given, active, stages.zero_grads)
             self._bound = given
@@ -149,7 +154,7 @@ class Engine:
         """Update the parameters once; see `Optimizer.step`."""
         with not_busy(self._busy):
             stages, totals = self._stages_in_use(), self._totals
-            given = self._bound if grads is BOUND else ordered(grads, self._parameters)
+            given = self._bound if grads is BOUND else ordered(grads, self._tree, self._parameters)
             if given is None:
                 raise TypeError(UNBOUND)
             check_totals(totals)

@@ -36,6 +36,14 @@ fastopt.SGD(array for array in (W, b)).step(g for g in (gW, gb))
 fastopt.SGD([{"params": [W], "weight_decay": 1e-4}, {"params": [b]}], lr=0.1, momentum=0.9)
 fastopt.SGD(groups).step(gradients)
 
+# Nested ones, and numbers as gradients of parameters without axes.
+layers = [(W, b), (W.copy(), b.copy())]
+fastopt.SGD(layers).step([(gW, gb), None])
+fastopt.SGD({"l0": (W, b), "l1": {"W": W.copy()}}).step({"l0": (gW, None), "l1": {"W": gW}})
+fastopt.SGD([{"W": W, "b": b}]).step([gradients])
+fastopt.SGD([[W, b]]).step([[gW, gb]])
+fastopt.SGD({"a": np.array(0.5), "b": np.array(0.5)}).step({"a": 0.1, "b": np.ones(3).sum()})
+
 opt = fastopt.Adam(named, ema_decay=0.9)
 opt.step(gradients)
 opt.bind(gradients)

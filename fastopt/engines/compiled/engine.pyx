@@ -29,6 +29,7 @@ import numpy as np
 
 from fastopt.arrays.addresses import check_disjoint
 from fastopt.arrays.forms import ordered
+from fastopt.arrays.nesting import fields_of, is_flat
 from fastopt.engines.busy import Undoing, check_in_place
 from fastopt.engines.shared import (
     BOUND, BUSY, COUNTS_END, UNBOUND, check_numbers, check_stages, check_step, check_totals, learning_rate, loops_of,
@@ -84,11 +85,11 @@ cdef class Engine(GradientChecks):
     cdef bint reduces
     cdef int64_t stamp  # of the step that computed numbers last
 
-    def __cinit__(self, BusyLock busy, kernels, list parameters, addresses, totals, list kernel_calls, stages):
+    def __cinit__(self, BusyLock busy, kernels, list parameters, tree, addresses, totals, list kernel_calls, stages):
         cdef Py_ssize_t i, chunks = 0
         cdef int j
         cdef Tensor* tensor
-        self.begin_with(parameters, addresses)
+        self.begin_with(parameters, tree, addresses)
         self.busy, self.kernels, self.python_totals = busy, kernels, totals
         self.totals = <Totals*>data_of(totals.array)
         self.plan.tensors = <Tensor*>PyMem_Calloc(self.count, sizeof(Tensor))

@@ -1,6 +1,9 @@
 # The checks of gradients: what is plainly in order passes, and the rest goes to the Python methods of the parameter, which
 # raise the error or give an array that can be used.
 
+cdef object MISSING = object()
+
+
 cdef inline bint same_shape(cnp.ndarray a, cnp.ndarray b) noexcept:
     cdef int axis
     if cnp.PyArray_NDIM(a) != cnp.PyArray_NDIM(b):
@@ -37,22 +40,22 @@ cdef class GradientChecks:
     cdef Plan plan
     cdef pair[uintptr_t, Py_ssize_t]* order  # of the gradients in memory, as it was last: addresses and indices
     cdef Py_ssize_t count
-    cdef list parameters, arrays, views, names, held, copied, bound
+    cdef list parameters, arrays, views, held, copied, bound
+    cdef object tree  # the parameters' nesting, a Branch
+    cdef bint flat  # or is it nested further?
     cdef object addresses
     cdef cnp.ndarray starts_array, ends_array
     cdef const uintptr_t* starts
     cdef const uintptr_t* ends
     cdef Py_ssize_t blocks
 
-    cdef int begin_with(self, list parameters, addresses) except -1:
-        """Take over the parameters, and where all arrays lie."""
+    cdef int begin_with(self, list parameters, tree, addresses) except -1:
+        """Take over the parameters with their nesting, and where all arrays lie."""
         cdef Py_ssize_t i
-        self.parameters, self.addresses = parameters, addresses
+        self.parameters, self.tree, self.flat, self.addresses = parameters, tree, is_flat(tree), addresses
         self.count = len(parameters)
         self.arrays = list(map(attrgetter("array"), parameters))
         self.views = list(map(attrgetter("view"), parameters))
-        names = list(map(attrgetter("name"), parameters))
-        self.names = None if None in names else names
         self.held = [None] * self.count
         self.starts_array = np.array(addresses.starts, dtype=np.uintp)
         self.ends_array = np.array(addresses.ends, dtype=np.uintp)
@@ -80,24 +83,51 @@ cdef class GradientChecks:
     cdef int hold(self, grads) except -1:
         """Keep the gradients in the order of the parameters, so that the caller's code cannot free them."""
         cdef Py_ssize_t i
+        cdef bint in_order = self.flat
         if grads is BOUND:
             if self.bound is None:
                 raise TypeError(UNBOUND)
-            grads = self.bound
-        elif type(grads) is dict and self.names is not None and len(<dict>grads) == self.count:
-            for i in range(self.count):
-                if self.names[i] not in <dict>grads:
-                    break
-                self.held[i] = (<dict>grads)[self.names[i]]
-            else:
-                grads = self.held
+            grads, in_order = self.bound, True
         elif cnp.PyArray_CheckExact(grads) and self.count == 1:
-            grads = [grads]
-        if not (type(grads) is list or type(grads) is tuple) or len(grads) != self.count:
-            grads = ordered(grads, self.parameters)
+            grads, in_order = [grads], True
+        elif self.place(self.tree, grads):
+            return 0
+        if not (in_order and (type(grads) is list or type(grads) is tuple) and len(grads) == self.count):
+            grads = ordered(grads, self.tree, self.parameters)
         for i in range(self.count):
             self.held[i] = grads[i]
         return 0
+
+    @cython.boundscheck(True)
+    cdef int place(self, branch, grads) except -1:
+        """Keep gradients that are plainly nested as a branch of the parameters. Whether they are."""
+        cdef tuple names = (<tuple>branch)[1], items = (<tuple>branch)[2]
+        cdef Py_ssize_t j, n = len(items)
+        if names is None:
+            if not ((type(grads) is list or type(grads) is tuple) and len(grads) == n):
+                return False
+            for j in range(n):
+                if not self.place_one(items[j], grads[j]):
+                    return False
+        elif type(grads) is dict:
+            if len(<dict>grads) != n:
+                return False
+            for j in range(n):
+                if not self.place_one(items[j], (<dict>grads).get(names[j], MISSING)):
+                    return False
+        else:
+            if fields_of(grads) != names or len(<tuple>grads) != n:
+                return False
+            for j in range(n):
+                if not self.place_one(items[j], (<tuple>grads)[j]):
+                    return False
+        return True
+
+    cdef inline int place_one(self, item, g) except -1:
+        if type(item) is int:
+            self.held[<Py_ssize_t>item] = g
+            return g is not MISSING
+        return self.place(item, g)
 
     cdef void let_go(self) noexcept:
         cdef Py_ssize_t i

@@ -1,0 +1,154 @@
+"""How parameters are nested: lists, tuples and mappings of arrays, or of further ones."""
+
+from collections.abc import Mapping, Sequence
+from numbers import Number
+from typing import Any, NamedTuple, TypeAlias, cast
+
+from fastopt.options import did_you_mean
+
+
+class Branch(NamedTuple):
+    """A list, tuple or mapping among the parameters.
+
+    The compiled engine takes its fields by their places.
+    """
+
+    kind: type[Any]  # what is made of it again: dict, list, tuple or a named tuple
+    names: tuple[str, ...] | None  # of its items, where it is a mapping or a named tuple
+    items: tuple["Tree", ...]
+
+
+Tree: TypeAlias = int | Branch  # a parameter's index, or more than one
+
+
+def opened(item: Any) -> tuple[type[Any], tuple[Any, ...] | None, list[Any]] | None:
+    """The kind, the names and the items of a list, tuple or mapping; None for anything else.
+
+    Pairs whose first is a string are names with their items.
+    """
+    if isinstance(item, Mapping):
+        mapping = cast("Mapping[object, Any]", item)
+        return dict, tuple(mapping), list(mapping.values())
+    if not isinstance(item, list | tuple):
+        return None
+    items: list[Any] = list(cast("Sequence[object]", item))
+    kind: type[Any] = type(cast("object", item))
+    if fields := fields_of(item):
+        return kind, fields, items
+    if items and all(map(_is_pair, items)):
+        return dict, tuple(name for name, _ in items), [value for _, value in items]
+    return (tuple if issubclass(kind, tuple) else list), None, items
+
+
+def fields_of(item: Any) -> tuple[str, ...] | None:
+    """The names of a named tuple's items; None for anything else."""
+    fields: tuple[str, ...] | None = getattr(item, "_fields", None)
+    return fields if isinstance(item, tuple) else None
+
+
+def _is_pair(item: Any) -> bool:
+    return isinstance(item, tuple) and len(cast("Sequence[object]", item)) == 2 and isinstance(item[0], str)
+
+
+def _is_data(kind: type[Any], names: object, items: Sequence[Any]) -> bool:
+    """Whether this is a list of numbers, which was meant as an array, and is refused as one parameter."""
+    return names is None and any(isinstance(item, Number) for item in items)
+
+
+def leaves(items: Any, path: tuple[str, ...], found: list[tuple[str, Any]]) -> Tree:
+    """The tree of parameters; they are appended to `found`, with their dotted names."""
+    branch = opened(items)
+    if branch is None or (path and _is_data(*branch)):
+        found.append((".".join(path), items))
+        return len(found) - 1
+    kind, names, items = branch
+    for name in names or ():
+        if not isinstance(name, str):
+            raise TypeError(f"params: expected names that are strings, found {type(name).__name__}")
+    keys = map(str, range(len(items))) if names is None else names
+    return Branch(
+        kind, names, tuple(leaves(item, (*path, key), found) for key, item in zip(keys, items, strict=True))
+    )
+
+
+def is_flat(tree: Branch) -> bool:
+    """Whether there is nothing but parameters in it."""
+    return all(isinstance(item, int) for item in tree.items)
+
+
+def moved(tree: Tree, by: int) -> Tree:
+    """A tree with larger indices."""
+    return tree + by if isinstance(tree, int) else tree._replace(items=tuple(moved(item, by) for item in tree.items))
+
+
+def merged(one: Tree, other: Tree) -> Tree:
+    """Two trees with names as one, such as those of two parameter groups, which may be of the same layers."""
+    if isinstance(one, int) or isinstance(other, int) or one.names is None or other.names is None:
+        raise ValueError(
+            "params: the groups are nested in ways that do not fit together; nest all by names, as in "
+            "{'params': {'encoder': ...}}"
+        )
+    items = dict(zip(one.names, one.items, strict=True))
+    for name, item in zip(other.names, other.items, strict=True):
+        items[name] = merged(items[name], item) if name in items else item
+    return Branch(dict, tuple(items), tuple(items.values()))
+
+
+def rebuilt(tree: Tree, leaves: Sequence[Any]) -> Any:
+    """Lists, tuples and mappings nested as the parameters are, with other leaves."""
+    if isinstance(tree, int):
+        return leaves[tree]
+    items = [rebuilt(item, leaves) for item in tree.items]
+    if tree.names is None:
+        return tree.kind(items)
+    return dict(zip(tree.names, items, strict=True)) if tree.kind is dict else tree.kind(*items)
+
+
+def place(tree: Tree, grads: Any, where: str, placed: list[Any]) -> None:
+    """Put gradients that are nested as the parameters are in these' places; None stands for a whole branch too.
+
+    ``where`` is the path to them: an empty string at the top, else with a dot at its end.
+    """
+    if isinstance(tree, int):
+        placed[tree] = grads
+    elif grads is not None and tree.names is None:
+        _place_sequence(tree, grads, where, placed)
+    elif grads is not None:
+        _place_by_name(tree, tree.names or (), grads, where, placed)
+
+
+def _place_sequence(tree: Branch, grads: Any, where: str, placed: list[Any]) -> None:
+    found = opened(grads)
+    if found is None or found[1] is not None:
+        raise TypeError(
+            f"grads{_at(where)}: expected a list or tuple, as the parameters are nested, found {type(grads).__name__}"
+        )
+    _, _, items = found
+    if len(items) != len(tree.items):
+        raise ValueError(
+            f"grads{_at(where)}: {len(items)} were given for {len(tree.items)}; pass one for each, None for those to skip"
+        )
+    for index, (item, g) in enumerate(zip(tree.items, items, strict=True)):
+        place(item, g, f"{where}{index}.", placed)
+
+
+def _place_by_name(tree: Branch, names: tuple[str, ...], grads: Any, where: str, placed: list[Any]) -> None:
+    found = opened(grads)
+    if found is None or found[1] is None:
+        raise TypeError(
+            f"grads{_at(where)}: expected a mapping with {', '.join(names)}, as the parameters are nested, found "
+            f"{type(grads).__name__}"
+        )
+    given: dict[Any, Any] = dict(zip(found[1], found[2], strict=True))
+    for name in given:
+        if name not in names:
+            full = f"{where}{name}" if isinstance(name, str) else name
+            raise ValueError(f"grads: there is no parameter {full!r}{did_you_mean(full, [where + one for one in names])}")
+    for name, item in zip(names, tree.items, strict=True):
+        if name not in given:
+            raise ValueError(f"grads: no gradient for parameter {where + name!r}; give None to skip it")
+        place(item, given[name], f"{where}{name}.", placed)
+
+
+def _at(where: str) -> str:
+    return f" at {where[:-1]!r}" if where else ""
