@@ -5,6 +5,8 @@ Run:     python autograd_rnn.py
 Prints:  the loss now and then, and at last what the network writes after the first letter
 """
 
+from itertools import pairwise
+
 import autograd.numpy as np
 import numpy.random as npr
 from autograd import value_and_grad
@@ -37,7 +39,7 @@ def advance(params, h, letter):
 
 def loss(params, letters):
     h, total = np.zeros(HIDDEN), 0.0
-    for letter, following in zip(letters[:-1], letters[1:], strict=True):
+    for letter, following in pairwise(letters):
         h, log_p = advance(params, h, letter)
         total = total - log_p[following]
     return total / (len(letters) - 1)

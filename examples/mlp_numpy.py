@@ -5,6 +5,8 @@ Run:     python mlp_numpy.py
 Prints:  the training loss of each fifth epoch, and the share of new digits that the network reads right
 """
 
+from itertools import pairwise
+
 import numpy as np
 from sklearn.datasets import load_digits
 from sklearn.model_selection import train_test_split
@@ -15,7 +17,7 @@ rng = np.random.default_rng(0)
 
 
 def new_layers(*sizes):
-    return [(rng.normal(size=(m, n)) * np.sqrt(2 / m), np.zeros(n)) for m, n in zip(sizes, sizes[1:], strict=False)]
+    return [(rng.normal(size=(m, n)) * np.sqrt(2 / m), np.zeros(n)) for m, n in pairwise(sizes)]
 
 
 def forward(layers, x):
