@@ -147,6 +147,8 @@ class Engine:
             stages = self._stages_in_use()
             given = ordered(grads, self._tree, self._parameters)
             active = [parameter for parameter, g in zip(self._parameters, given, strict=True) if g is not None]
+            for parameter in active:
+                parameter.check_bound(given[parameter.index])
             self._check_gradients(given, active, stages.zero_grads)
             self._bound = given
 

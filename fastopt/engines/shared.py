@@ -103,8 +103,9 @@ def nonfinite_error(parameters: Sequence[Parameter], gradients: Sequence[Array |
     """The error that names the first gradient that is not finite, and where."""
     for parameter, g in zip(parameters, gradients, strict=True):
         if g is not None and not np.isfinite(g).all():
-            place = tuple(int(i) for i in np.argwhere(~np.isfinite(g))[0])
-            return ValueError(f"gradient of {parameter.label}: it holds {g[place]} at {place}; nothing was changed")
+            array = np.asarray(g)
+            place = tuple(int(i) for i in np.argwhere(~np.isfinite(array))[0])
+            return ValueError(f"gradient of {parameter.label}: it holds {array[place]} at {place}; nothing was changed")
     return ValueError("grads: one was not finite when it was checked, and has been written to since; no step was taken")
 
 

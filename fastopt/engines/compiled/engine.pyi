@@ -3,6 +3,7 @@ from types import ModuleType
 
 from fastopt.arrays.addresses import AddressMap
 from fastopt.arrays.forms import Gradients
+from fastopt.arrays.nesting import Branch
 from fastopt.arrays.parameter import Parameter
 from fastopt.at_once import Assignment
 from fastopt.engines.compiled.busy import BusyLock
@@ -24,6 +25,7 @@ class Engine:
         busy: BusyLock,
         kernels: ModuleType,
         parameters: list[Parameter],
+        tree: Branch,
         addresses: AddressMap,
         totals: Totals,
         kernel_calls: list[KernelCall],

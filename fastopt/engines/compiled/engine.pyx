@@ -211,6 +211,7 @@ cdef class Engine(GradientChecks):
             bound = list(self.held)
             for i in range(self.count):
                 self.plan.tensors[i].active = bound[i] is not None
+                self.parameters[i].check_bound(bound[i])
             self.check_gradients()
             self.bound = bound
         finally:
