@@ -28,7 +28,7 @@ share = np.array_split(buffer, comm.size)[comm.rank]  # a view
 grad_share = np.empty_like(share)
 opt = fastopt.Adam(share, lr=0.02, clip_grad_norm=10.0)
 
-for n in range(501):
+for n in range(601):
     e = x @ params["w"] + params["b"] - y
     d = 2 * e / (len(x) * comm.size)
     np.matmul(x.T, d, out=grads["w"])
@@ -41,7 +41,7 @@ for n in range(501):
     if n % 100 == 0:
         loss = comm.allreduce(np.mean(e * e)) / comm.size
         if comm.rank == 0:
-            print(f"step {n}: loss {loss:.5f}, norm of the gradients {norm:.4f}")
+            print(f"step {n}: loss {loss:.1e}, norm of the gradients {norm:.1e}")
 
 if comm.rank == 0:
     print(f"{share.size} of {buffer.size} parameters have their state here")
