@@ -12,7 +12,7 @@ import fastopt
 
 comm = MPI.COMM_WORLD
 
-# The same on all ranks: the parameters at first. A part on each rank: the data.
+# All ranks begin with the same parameters, and each has its own part of the data.
 rng = np.random.default_rng(0)
 params = {
     "hidden": (rng.normal(size=(1, 32)), rng.normal(size=32)),
