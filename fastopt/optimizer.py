@@ -10,19 +10,19 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from fastopt.arrays.addresses import AddressMap
 from fastopt.arrays.forms import Gradients, Params, check_names, group_dict, group_dicts, joined
 from fastopt.arrays.mapped import check_files
-from fastopt.arrays.nesting import Branch, rebuilt
-from fastopt.arrays.parameter import Parameter
+from fastopt.arrays.nesting import Branch
+from fastopt.arrays.parameter import Parameter, StateMemory
 from fastopt.at_once import Assignment, assign
 from fastopt.attributes import OptionOfGroups, OptionOfStages
 from fastopt.checkpoint import Checkpoints
 from fastopt.engines.busy import BusyLock, not_busy
 from fastopt.engines.choice import backend_for
-from fastopt.engines.shared import BOUND
+from fastopt.engines.shared import ACCUMULATED, BOUND
 from fastopt.engines.totals import Totals
-from fastopt.groups import ParamGroup, State, known
+from fastopt.groups import ParamGroup, State, States, known
 from fastopt.options import did_you_mean
 from fastopt.rule import Rule
-from fastopt.stages import EMA, STAGE_NAMES, StageOptions, Stages
+from fastopt.stages import STAGE_NAMES, StageOptions, Stages
 
 
 class Optimizer(Checkpoints, StageOptions, Rule):
@@ -51,16 +51,17 @@ class Optimizer(Checkpoints, StageOptions, Rule):
     accumulate : int, default 1
         How many calls of `step` make one update, which uses the mean of their gradients. The calls before the last only
         add to the state ``grad_sum``, and count in ``"accumulated"``. A missing gradient adds nothing; a parameter that
-        had none in any of the calls is skipped.
+        had none in any of the calls is skipped. See `step_accumulated` too.
     clip_grad_norm : float, optional
         Multiply the gradients by ``min(1, clip_grad_norm/(norm + 1e-6))``, as PyTorch does. ``norm`` is that of all
         gradients of all groups together, in double precision; only float64 elements beyond 1e154 make it overflow.
         With infinity, `grad_norm` is measured and nothing is clipped.
     clip_grad_value : float, optional
         After clipping by norm, limit each element of a gradient to ``[-clip_grad_value, clip_grad_value]``.
-    ema_decay : float, optional
+    ema_decay : float or callable, optional
         In [0, 1). Keep averages of the parameters, the state ``ema``: copies at first, and after each update of a
-        parameter ``ema = ema_decay*ema + (1-ema_decay)*p``. See `ema` and `swap_ema`.
+        parameter ``ema = ema_decay*ema + (1-ema_decay)*p``. A function is given the number of updates that the
+        optimizer has made before, as for `lr`. See `ema` and `swap_ema`.
     zero_grads : bool, default False
         Set the gradients to zero when they have been used. They must be writeable and share no memory.
     flush_subnormals : bool, default False
@@ -81,17 +82,19 @@ class Optimizer(Checkpoints, StageOptions, Rule):
     """
 
     __signature__: ClassVar[Signature]
+    _arguments = ("backend", "state_memory")
 
     params: InitVar[Params]
     _: KW_ONLY
     maximize: bool = False
     decoupled_weight_decay: bool = False
     backend: str | None = None
+    state_memory: StateMemory | None = None
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         own = set(vars(cls))
         super().__init_subclass__(**kwargs)
-        for name in [*RESERVED.intersection(cls._options), *own.intersection(["backend"])]:
+        for name in [*RESERVED.intersection(cls._options), *own.intersection(cls._arguments)]:
             raise TypeError(f"{cls.__name__}.{name}: the name means something else in an optimizer; choose another")
         for name, option in cls._options.items():
             kind = OptionOfStages if name in STAGE_NAMES else OptionOfGroups
@@ -112,9 +115,11 @@ class Optimizer(Checkpoints, StageOptions, Rule):
                 )
             return super().__new__(cls)
 
-        def __init__(self, params, *args, backend=None, **given):
+        def __init__(self, params, *args, backend=None, state_memory=None, **given):
             given = self.named(args, given)
-            self._start_empty(backend, Stages(**{name: given.pop(name) for name in STAGE_NAMES}))
+            if not (state_memory is None or callable(state_memory)):
+                raise TypeError(f"state_memory: expected a function that returns an array, found {state_memory!r}")
+            self._start_empty(backend, Stages(**{name: given.pop(name) for name in STAGE_NAMES}), state_memory)
             self._defaults = self.checked(given)
             self._extend(group_dicts(params))
 
@@ -127,7 +132,7 @@ class Optimizer(Checkpoints, StageOptions, Rule):
 
     # Steps
 
-    def step(self, grads: Gradients = BOUND) -> None:
+    def step(self, grads: Gradients = BOUND, *, grad_norm: float | None = None) -> None:
         """Update all parameters once, in place.
 
         Parameters
@@ -136,6 +141,11 @@ class Optimizer(Checkpoints, StageOptions, Rule):
             The gradients, in the order of the parameters or by their names; a single array where there is one
             parameter. Each has its parameter's shape and dtype, and any strides. None skips a parameter with its
             state and its step count.
+        grad_norm : float, optional
+            The norm of all gradients, where it was found elsewhere, as by processes that have a part of them each and
+            add up their `squares`. It takes the place of the measured one in `clip_grad_norm` and in the property
+            `grad_norm`, so it is that of the gradients divided by `loss_scale`. And it alone says, by being infinite
+            or NaN, that a gradient is not finite (see `nonfinite`). So all processes decide alike.
 
         Raises
         ------
@@ -145,8 +155,8 @@ class Optimizer(Checkpoints, StageOptions, Rule):
         ValueError
             A gradient has a wrong shape, is missing, belongs to no parameter, is not aligned or shares memory with
             a parameter or its state; with ``nonfinite="raise"`` it is not finite; with `zero_grads` it is read-only or
-            shares memory with another; a parameter was resized or made read-only; or the learning rate's function
-            returned a negative or non-finite number.
+            shares memory with another; a parameter was resized or made read-only; the learning rate's function
+            returned a negative or non-finite number; or `grad_norm` is negative, or was given with `accumulate`.
         RuntimeError
             The optimizer is in the middle of a step or a change, its averages are swapped in, or it is being saved.
         OverflowError
@@ -156,7 +166,20 @@ class Optimizer(Checkpoints, StageOptions, Rule):
         -----
         All of it is checked before anything is written: a step happens whole or not at all.
         """
-        self._engines[0].step(grads)
+        self._engines[0].step(grads, grad_norm)
+
+    def step_accumulated(self) -> None:
+        """Update with what has accumulated so far, as after the last batches of an epoch.
+
+        With `accumulate`, the update is that of the mean of the gradients since the last one. If there were none, and
+        without `accumulate`, nothing happens.
+
+        Raises
+        ------
+        TypeError, ValueError, RuntimeError, OverflowError
+            As `step` does.
+        """
+        self._engines[0].step(ACCUMULATED)
 
     def bind(self, grads: Gradients) -> None:
         """Use these arrays in all steps that are given no gradients, which saves looking up names at each step.
@@ -177,35 +200,7 @@ class Optimizer(Checkpoints, StageOptions, Rule):
         """
         self._engine.bind(grads)
 
-    @property
-    def grad_norm(self) -> float | None:
-        """The norm that the last update measured, before clipping.
-
-        None without `clip_grad_norm`, before the first update and after loading.
-        """
-        norm = self._totals.norm
-        return None if norm == -1 else norm
-
-    @property
-    def skipped_steps(self) -> int:
-        """How many calls of `step` were skipped, with ``nonfinite="skip"``."""
-        return self._totals.skipped_steps
-
     # Averages
-
-    @property
-    def ema(self) -> Any:
-        """The averages of the parameters, nested as these are: the state arrays themselves.
-
-        Those of parameters without names are a tuple.
-        """
-        self._check_ema("ema")
-        arrays = [parameter.state(EMA) for parameter in self._parameters]
-        return tuple(arrays) if self._parameters[0].name is None else rebuilt(self._built["tree"], arrays)
-
-    def _check_ema(self, what: str) -> None:
-        if self.ema_decay is None:
-            raise AttributeError(f"{what}: the parameters are not averaged; make the optimizer with ema_decay")
 
     def swap_ema(self) -> AbstractContextManager[None]:
         """Within ``with``, the parameters hold their averages, and `ema` holds the parameters.
@@ -231,22 +226,17 @@ class Optimizer(Checkpoints, StageOptions, Rule):
 
     # Groups and state
 
-    @property
-    def param_groups(self) -> tuple[ParamGroup, ...]:
-        """The parameter groups as mappings, live: setting an option of a group acts at the next step."""
-        return tuple(self._groups)
-
-    @property
-    def state(self) -> tuple[State, ...]:
-        """For each parameter its counts, the numbers that it carries and its state arrays, by PyTorch's names."""
-        return self._state
-
     if not TYPE_CHECKING:  # to them it is one of the constructor's arguments
 
         @property
         def backend(self):
             """The backend in use."""
             return self._backend.name
+
+        @property
+        def state_memory(self):
+            """What gives the memory for state arrays, or None."""
+            return self._state_memory
 
     def add_param_group(self, group: Mapping[str, Any]) -> None:
         """Append a group of parameters, with a state of their own.
@@ -280,13 +270,14 @@ class Optimizer(Checkpoints, StageOptions, Rule):
 
     # Building and changing
 
-    def _start_empty(self, backend: str | None, stages: Stages) -> None:
+    def _start_empty(self, backend: str | None, stages: Stages, state_memory: StateMemory | None = None) -> None:
         self._forced = backend
+        self._state_memory = state_memory
         self._backend = backend_for(type(self), backend)
         # One for the optimizer's life, whatever engines it has: steps and changes hold it.
         self._busy = BusyLock()
         self._totals = Totals()
-        self._built = {"parameters": [], "tree": None, "groups": [], "state": (), "stages": stages}
+        self._built = {"parameters": [], "tree": None, "groups": [], "state": States(), "stages": stages}
         self._engines = [None]  # the one in use, in a list because that is fastest
 
     def _extend(self, dicts: Iterable[dict[str, Any]], nesting: Branch | None = None) -> None:
@@ -302,23 +293,27 @@ class Optimizer(Checkpoints, StageOptions, Rule):
             resolved = self.resolved(self._defaults | dict(known(o, self._defaults, type(self))))
             for name, array in zip(names or [None] * len(arrays), arrays, strict=True):
                 parameters.append(Parameter(name, len(parameters), len(groups), array))
-                parameters[-1].add_state(resolved.arrays | self._stages.arrays, resolved.carried)
+                parameters[-1].add_state(resolved.arrays | self._stages.arrays, resolved.carried, self._state_memory)
             members = {"params": tuple(arrays)} | ({"param_names": tuple(names)} if names else {})
-            groups.append(ParamGroup(type(self), len(groups), members, resolved, self._busy))
+            groups.append(ParamGroup(type(self), len(groups), members, resolved, self._busy, self._totals))
         check_names(parameters)
         tree = nesting or joined(self._tree, trees)
-        check_files(parameters)
+        blocks = [block for parameter in parameters for block in parameter.blocks()]
+        check_files(blocks)
+        addresses = AddressMap(blocks)
+        for parameter in parameters[len(self._parameters) :]:
+            parameter.start_state()
         engine = self._backend.engine(
             self._busy,
             self._backend.kernels,
             parameters,
             tree,
-            AddressMap(block for parameter in parameters for block in parameter.blocks()),
+            addresses,
             self._totals,
             [group._resolved.call for group in groups],
             self._stages,
         )
-        built = {"parameters": parameters, "tree": tree, "groups": groups, "state": (*map(State, parameters),)}
+        built = {"parameters": parameters, "tree": tree, "groups": groups, "state": States(map(State, parameters))}
         assign(
             [
                 *((self._built, name, value) for name, value in built.items()),

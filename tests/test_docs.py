@@ -112,7 +112,7 @@ def test_table_of_rules_is_true(rule):
     rows = (ROOT / "docs" / "rules.md").read_text(encoding="utf-8").splitlines()
     row = next(row for row in rows if row.startswith(f"| `{rule.__name__}` "))
     told = {name: literal_eval(default) for name, default in re.findall(r"`(\w+)=([^`]+)`", row)}
-    shared = {"params", "maximize", "decoupled_weight_decay", "backend", *STAGE_NAMES}
+    shared = {"params", "maximize", "decoupled_weight_decay", "backend", "state_memory", *STAGE_NAMES}
     parameters = inspect.signature(rule).parameters
     assert list(told.items()) == [(name, one.default) for name, one in parameters.items() if name not in shared]
 
@@ -160,7 +160,7 @@ def test_optimizer_documents_all_that_rules_share(validation):
     from numpydoc.docscrape import ClassDoc
 
     documented = [parameter.name for parameter in ClassDoc(fastopt.Optimizer)["Parameters"]]
-    assert documented == ["params", "maximize", "decoupled_weight_decay", *STAGE_NAMES, "backend"]
+    assert documented == ["params", "maximize", "decoupled_weight_decay", *STAGE_NAMES, "backend", "state_memory"]
 
 
 @needs_pages
