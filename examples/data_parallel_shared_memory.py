@@ -70,7 +70,7 @@ if __name__ == "__main__":
     barrier = context.Barrier(WORKERS + 1, timeout=60)
     shm = SharedMemory(create=True, size=8 * (1 + WORKERS) * SIZE)
     try:
-        workers = [context.Process(target=work, args=(shm.name, i, barrier)) for i in range(WORKERS)]
+        workers = [context.Process(target=work, args=(shm.name, i, barrier), daemon=True) for i in range(WORKERS)]
         for worker in workers:
             worker.start()
         trained = train(shm, barrier)

@@ -67,7 +67,7 @@ def test_imports_run_one_way_between_packages():
 HERE = Path(__file__).parent
 FOLDERS = {
     ROOT: ("py", "pxd", "pyx", "pxi", "hpp", "h"),
-    **{folder: ("py",) for folder in (HERE, HERE.parent / "bench", HERE.parent / "examples")},
+    **dict.fromkeys((HERE, HERE.parent / "bench", HERE.parent / "examples"), ("py",)),
 }
 BY_HAND = [
     path
