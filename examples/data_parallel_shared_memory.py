@@ -14,23 +14,23 @@ import fastopt
 
 WORKERS, STEPS = 2, 400
 TRUE = {"w": np.array([1.0, -2.0, 3.0]), "b": np.array(0.5)}
-SIZE = sum(p.size for p in TRUE.values())
+START = {name: np.zeros_like(p) for name, p in TRUE.items()}
+SIZE = sum(p.size for p in START.values())
 
 
-def shared_rows(shm):
-    """The first row has the parameters, and each further one a worker's gradients."""
-    return np.ndarray((1 + WORKERS, SIZE), buffer=shm.buf)
+def shared(shm):
+    """A row for the parameters and one for each worker's gradients, and the views that are the parameters.
 
-
-def views(row):
-    """What a row holds, as an array for each parameter. All begin as zeros."""
-    return fastopt.flatten({name: np.zeros_like(p) for name, p in TRUE.items()}, out=row)[1]
+    Every process writes the first values, which are the same, before the first barrier.
+    """
+    rows = np.ndarray((1 + WORKERS, SIZE), buffer=shm.buf)
+    return rows, fastopt.flatten(START, out=rows[0])[1]
 
 
 def compute(shm, worker, barrier):
-    """Write gradients of this worker's data, again and again."""
-    rows = shared_rows(shm)
-    params, grads = views(rows[0]), views(rows[1 + worker])
+    """Write the gradients of this worker's data, again and again."""
+    rows, params = shared(shm)
+    _, grads = fastopt.flatten(START, out=rows[1 + worker])
     rng = np.random.default_rng(worker)
     for _ in range(STEPS):
         x = rng.normal(size=(64, 3))
@@ -50,9 +50,8 @@ def work(name, worker, barrier):
 
 def train(shm, barrier):
     """Step by the mean of the workers' gradients, and return the parameters, copied out of shared memory."""
-    rows = shared_rows(shm)
-    params = views(rows[0])
-    mean, grads = fastopt.flatten(params)
+    rows, params = shared(shm)
+    mean, grads = fastopt.flatten(START)
     opt = fastopt.Adam(params, lr=0.05)
     opt.bind(grads)
     for n in range(STEPS):
