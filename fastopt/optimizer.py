@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from fastopt.arrays.addresses import AddressMap
 from fastopt.arrays.forms import Gradients, Params, check_names, group_dict, group_dicts, joined
-from fastopt.arrays.mapped import check_files
+from fastopt.arrays.mapped import check_files, held_open
 from fastopt.arrays.nesting import Branch
 from fastopt.arrays.parameter import Parameter, StateMemory
 from fastopt.at_once import Assignment, assign
@@ -277,7 +277,7 @@ class Optimizer(Checkpoints, StageOptions, Rule):
         # One for the optimizer's life, whatever engines it has: steps and changes hold it.
         self._busy = BusyLock()
         self._totals = Totals()
-        self._built = {"parameters": [], "tree": None, "groups": [], "state": States(), "stages": stages}
+        self._built = {"parameters": [], "tree": None, "groups": [], "state": States(), "held": [], "stages": stages}
         self._engines = [None]  # the one in use, in a list because that is fastest
 
     def _extend(self, dicts: Iterable[dict[str, Any]], nesting: Branch | None = None) -> None:
@@ -317,6 +317,7 @@ class Optimizer(Checkpoints, StageOptions, Rule):
         assign(
             [
                 *((self._built, name, value) for name, value in built.items()),
+                (self._built, "held", held_open(block for _, block in blocks)),
                 (self._engines, 0, engine),
                 *(group._attached(engine) for group in groups),
                 *([] if self._engine is None else self._engine.retirement()),

@@ -51,6 +51,12 @@ def can_compile():
     return COMPILED and tools and shutil.which(compiler)
 
 
+def can_run(block):
+    """Whether all that a block needs is here."""
+    others = [name for name in ("jax", "torch") if re.search(rf"^import {name}$", block, re.MULTILINE)]
+    return all(map(find_spec, others)) and (can_compile() or "fastopt.compile" not in block)
+
+
 def script(page):
     """A page's Python blocks as one script, each line at its own place; blocks that cannot run here are left out."""
     lines = page.read_text(encoding="utf-8").splitlines()
@@ -60,7 +66,7 @@ def script(page):
             block = number + 1
         elif block is not None and line == "```":
             code = lines[block:number]
-            if can_compile() or not any("fastopt.compile" in one for one in code):
+            if can_run("\n".join(code)):
                 kept[block:number] = code
             block = None
     assert block is None, f"{page}:{block}: the block has no end"

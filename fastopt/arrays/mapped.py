@@ -1,4 +1,4 @@
-"""Which arrays share a part of a file: one that is mapped into memory twice has two addresses."""
+"""Arrays in mapped files and in memory that processes share: which of them overlap, and what holds them open."""
 
 import mmap
 import os
@@ -36,7 +36,16 @@ def check_files(blocks: Iterable[tuple[str, Array]]) -> None:
             )
 
 
-def _mapping_of(array: Array) -> mmap.mmap | None:
+def held_open(arrays: Iterable[Array | None]) -> list[memoryview]:
+    """What keeps the mappings of arrays from being closed: as long as it lives, closing one raises BufferError.
+
+    NumPy itself lets them be closed, and the next access ends the process.
+    """
+    mappings = {id(mapping): mapping for array in arrays if (mapping := _mapping_of(array)) is not None}
+    return [memoryview(mapping) for mapping in mappings.values()]
+
+
+def _mapping_of(array: Array | None) -> mmap.mmap | None:
     """The mapping that an array is a part of, or None."""
     owner: Any = array
     while owner is not None:

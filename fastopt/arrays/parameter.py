@@ -175,6 +175,16 @@ class Parameter:
         if writeable:
             check_writeable(self.label, array)
 
+    def _number(self, gradient: object, writeable: bool) -> Array:
+        """A number that is the gradient of a parameter without axes, as an array."""
+        label, dtype = f"gradient of {self.label}", self.view.dtype
+        if type(gradient) not in (float, dtype.type):
+            found = type(gradient).__name__
+            raise TypeError(f"{label}: expected {dtype} as its parameter, or a Python float; found {found}; convert it")
+        if writeable:
+            raise TypeError(f"{label}: zero_grads cannot zero a number; pass an array, as np.array({gradient!r})")
+        return quietly(partial(np.array, gradient, dtype=dtype))
+
     def check_bound(self, gradient: object) -> None:
         """Raise if a gradient can never hold another one."""
         if is_number(gradient):
@@ -186,10 +196,8 @@ class Parameter:
     def check_gradient(self, gradient: object, addresses: AddressMap, writeable: bool) -> Array:
         """The gradient, copied into the parameter's memory order if need be; or raise if it does not fit."""
         label, view = f"gradient of {self.label}", self.view
-        if is_number(gradient) and not view.ndim and type(gradient) in (float, view.dtype.type):
-            if writeable:
-                raise TypeError(f"{label}: zero_grads cannot zero a number; pass an array, as np.array({gradient!r})")
-            return quietly(partial(np.array, gradient, dtype=view.dtype))
+        if is_number(gradient) and not view.ndim:
+            return self._number(gradient, writeable)
         given = plain(label, gradient)
         if given.dtype != view.dtype:
             raise TypeError(

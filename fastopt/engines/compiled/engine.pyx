@@ -29,6 +29,7 @@ import numpy as np
 
 from fastopt.arrays.addresses import check_disjoint
 from fastopt.arrays.forms import ordered
+from fastopt.arrays.mapped import held_open
 from fastopt.arrays.nesting import fields_of, is_flat
 from fastopt.engines.busy import Undoing, check_in_place
 from fastopt.engines.shared import (
@@ -211,7 +212,7 @@ cdef class Engine(Runner):
                 self.plan.tensors[i].active = bound[i] is not None
                 self.parameters[i].check_bound(bound[i])
             self.check_gradients()
-            self.bound = bound
+            self.bound, self.mappings = bound, held_open(bound)
         finally:
             self.let_go()
             self.busy.drop()
