@@ -23,7 +23,8 @@ def shared(shm):
 
     Every process writes the first values, which are the same, before the first barrier.
     """
-    rows = np.ndarray((1 + WORKERS, SIZE), buffer=shm.buf)
+    # Arrays made by np.frombuffer do not let the memory be closed under them; others crash when it is.
+    rows = np.frombuffer(shm.buf, count=(1 + WORKERS) * SIZE).reshape(1 + WORKERS, SIZE)
     return rows, fastopt.flatten(START, out=rows[0])[1]
 
 
@@ -77,8 +78,6 @@ if __name__ == "__main__":
             worker.join()
     finally:
         shm.unlink()  # takes its name away: the memory stays until all have closed it
-    # It can be closed when no array lies in it any more. All of them, and the optimizer that holds some, lived in
-    # functions that take `shm`, and were gone when these returned.
-    shm.close()
+    shm.close()  # all arrays, and the optimizer that has some, were gone when `train` returned
     for name, p in TRUE.items():
         np.testing.assert_allclose(trained[name], p, atol=1e-3)
