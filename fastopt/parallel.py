@@ -9,6 +9,7 @@ from fastopt.arrays.kinds import cure_of_dtype
 from fastopt.arrays.layout import Array, check_writeable, dtype_name, flat, is_number, plain, start_of
 from fastopt.arrays.nesting import leaves, rebuilt
 from fastopt.engines.choice import get_backend
+from fastopt.quiet import quietly
 
 
 def flatten(params: Params, out: Array | None = None) -> tuple[Array, Any]:
@@ -135,5 +136,4 @@ def squares(grads: Gradients) -> float:
             )
         blocks.append(flat(array if array.flags.forc and array.flags.aligned else np.array(array, order="C")))
     backend = get_backend()
-    total: float = backend.squares(backend.kernels, blocks)
-    return total
+    return quietly(lambda: backend.squares(backend.kernels, blocks))

@@ -103,8 +103,8 @@ def test_none_skips_a_branch(backend):
 def test_pairs_are_names_only_with_strings(backend):
     opt = fastopt.SGD([("l0", (ones(2), ones(3))), ("l1", ones(1))], backend=backend)
     opt.step({"l0": (ones(2), ones(3)), "l1": ones(1)})
-    opt.step([("l1", ones(1)), ("l0", (ones(2), ones(3)))])
-    assert [state["step"] for state in opt.state] == [2, 2, 2]
+    assert opt.param_groups[0]["param_names"] == ("l0.0", "l0.1", "l1")
+    assert [state["step"] for state in opt.state] == [1, 1, 1]
 
 
 def test_groups_of_the_same_layers(backend):

@@ -130,7 +130,7 @@ def ordered(grads: Any, tree: Branch, parameters: Sequence[Parameter]) -> list[A
             tree = Branch(dict, tuple(names), tuple(names.values()))
     elif not fields_of(grads):
         given = items = as_list("grads", grads)
-        if len(items) == count and not any(map(opened, items)):
+        if len(items) == count and (is_flat(tree) or not any(map(opened, items))):
             return items  # in their order
         if len(items) != count and is_flat(tree):
             raise ValueError(

@@ -118,12 +118,11 @@ def place(tree: Tree, grads: Any, where: str, placed: list[Any]) -> None:
 
 
 def _place_sequence(tree: Branch, grads: Any, where: str, placed: list[Any]) -> None:
-    found = opened(grads)
-    if found is None or found[1] is not None:
+    if not isinstance(grads, list | tuple) or fields_of(grads):
         raise TypeError(
             f"grads{_at(where)}: expected a list or tuple, as the parameters are nested, found {type(grads).__name__}"
         )
-    _, _, items = found
+    items: Sequence[object] = grads
     if len(items) != len(tree.items):
         raise ValueError(
             f"grads{_at(where)}: {len(items)} were given for {len(tree.items)}; pass one for each, None for those to "
@@ -134,13 +133,13 @@ def _place_sequence(tree: Branch, grads: Any, where: str, placed: list[Any]) -> 
 
 
 def _place_by_name(tree: Branch, names: tuple[str, ...], grads: Any, where: str, placed: list[Any]) -> None:
-    found = opened(grads)
-    if found is None or found[1] is None:
+    if not (isinstance(grads, Mapping) or fields_of(grads)):
         raise TypeError(
             f"grads{_at(where)}: expected a mapping with {', '.join(names)}, as the parameters are nested, found "
             f"{type(grads).__name__}"
         )
-    given: dict[Any, Any] = dict(zip(found[1], found[2], strict=True))
+    _, of_grads, items = opened(grads) or (None, (), ())
+    given: dict[Any, Any] = dict(zip(of_grads or (), items, strict=True))
     for name in given:
         if name not in names:
             full = f"{where}{name}" if isinstance(name, str) else name
