@@ -84,6 +84,7 @@ def joined(tree: Branch | None, others: Iterable[tuple[Branch, int]]) -> Branch:
 
 _FORMS = {
     "params": "an array, arrays nested in lists, tuples and mappings, (name, array) pairs or group dicts",
+    "like": "an array, or arrays nested in lists, tuples and mappings",
     "param_names": "a sequence of names",
     "grads": "an array, or arrays in the same nesting as the parameters",
 }
