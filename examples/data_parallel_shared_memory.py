@@ -18,20 +18,16 @@ START = {name: np.zeros_like(p) for name, p in TRUE.items()}
 SIZE = sum(p.size for p in START.values())
 
 
-def shared(shm):
-    """A row for the parameters and one for each worker's gradients, and the views that are the parameters.
-
-    Every process writes the first values, which are the same, before the first barrier.
-    """
+def rows_of(shm):
+    """A row for the parameters, and one for each worker's gradients."""
     # Arrays made by np.frombuffer do not let the memory be closed under them; others crash when it is.
-    rows = np.frombuffer(shm.buf, count=(1 + WORKERS) * SIZE).reshape(1 + WORKERS, SIZE)
-    return rows, fastopt.flatten(START, out=rows[0])[1]
+    return np.frombuffer(shm.buf, count=(1 + WORKERS) * SIZE).reshape(1 + WORKERS, SIZE)
 
 
 def compute(shm, worker, barrier):
     """Write the gradients of this worker's data, again and again."""
-    rows, params = shared(shm)
-    _, grads = fastopt.flatten(START, out=rows[1 + worker])
+    rows = rows_of(shm)
+    params, grads = fastopt.unflatten(rows[0], START), fastopt.unflatten(rows[1 + worker], START)
     rng = np.random.default_rng(worker)
     for _ in range(STEPS):
         x = rng.normal(size=(64, 3))
@@ -51,7 +47,8 @@ def work(name, worker, barrier):
 
 def train(shm, barrier):
     """Step by the mean of the workers' gradients, and return the parameters, copied out of shared memory."""
-    rows, params = shared(shm)
+    rows = rows_of(shm)
+    _, params = fastopt.flatten(START, out=rows[0])
     mean, grads = fastopt.flatten(START)
     opt = fastopt.Adam(params, lr=0.05)
     opt.bind(grads)

@@ -59,6 +59,21 @@ def test_flatten_into_a_buffer():
     np.testing.assert_array_equal(out, [3, 3, 0, 0, 0])
 
 
+def test_unflatten(rng):
+    params = {"l0": (np.asfortranarray(rng.normal(size=(2, 3))), np.array(7.0)), "l1": [rng.normal(size=4)]}
+    buffer, views = fastopt.flatten(params)
+    again = fastopt.unflatten(buffer, params)
+    assert list(again) == ["l0", "l1"]
+    for mine, theirs in zip([*again["l0"], *again["l1"]], [*views["l0"], *views["l1"]], strict=True):
+        assert_same_bits(mine, theirs)
+        assert mine.strides == theirs.strides
+        assert np.shares_memory(mine, buffer)
+    with pytest.raises(ValueError, match=r"buffer: expected .* float64 and shape \(11,\), found .* \(12,\)"):
+        fastopt.unflatten(np.zeros(12), params)
+    with pytest.raises(TypeError, match=r"like: expected an array, or arrays nested .* found str"):
+        fastopt.unflatten(buffer, "W")
+
+
 W = np.ones(2)
 READ_ONLY = np.ones(2)
 READ_ONLY.flags.writeable = False

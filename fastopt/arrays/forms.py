@@ -90,9 +90,11 @@ def joined(tree: Branch | None, others: Iterable[tuple[Branch, int]]) -> Branch:
 
 _FORMS = {
     "params": "an array, arrays nested in lists, tuples and mappings, (name, array) pairs or group dicts",
+    "like": "an array, or arrays nested in lists, tuples and mappings",
     "param_names": "a sequence of names",
     "grads": "an array, or arrays in the same nesting as the parameters",
 }
+_LETTERS = {"params": "p", "grads": "g"}
 _NO_SEQUENCES: tuple[type[object], ...] = (str, bytes, set, frozenset)
 
 
@@ -105,7 +107,11 @@ def nesting_of(what: str, items: Any) -> Any:
 def as_list(what: str, items: Iterable[Any] | None) -> list[Any]:
     """The items of a sequence or another iterable in a certain order, as a list."""
     if not isinstance(items, Iterable) or isinstance(items, _NO_SEQUENCES):
-        advice = "pass strings, one for each parameter" if what == "param_names" else cure(what[0], items, None)
+        advice = (
+            "pass strings, one for each parameter"
+            if what == "param_names"
+            else cure(_LETTERS.get(what, "x"), items, None)
+        )
         raise TypeError(f"{what}: expected {_FORMS[what]}, found {type_name(items)}; {advice}")
     return list(items)
 

@@ -47,6 +47,11 @@ def fields_of(item: Any) -> tuple[str, ...] | None:
     return fields if isinstance(item, tuple) else None
 
 
+def is_named(item: Any) -> bool:
+    """Whether it is a mapping or a named tuple."""
+    return isinstance(item, Mapping) or fields_of(item) is not None
+
+
 def _is_pair(item: Any) -> bool:
     return isinstance(item, tuple) and len(cast("Sequence[object]", item)) == 2 and isinstance(item[0], str)
 
@@ -118,11 +123,11 @@ def place(tree: Tree, grads: Any, where: str, placed: list[Any]) -> None:
 
 
 def _place_sequence(tree: Branch, grads: Any, where: str, placed: list[Any]) -> None:
-    if not isinstance(grads, list | tuple) or fields_of(grads):
-        raise TypeError(
-            f"grads{_at(where)}: expected a list or tuple, as the parameters are nested, found {type(grads).__name__}"
-        )
-    items: Sequence[object] = grads
+    found = opened(grads)
+    if found is None or found[1] is not None:
+        kind = type(grads).__name__ if found is None or is_named(grads) else "pairs with names"
+        raise TypeError(f"grads{_at(where)}: expected a list or tuple, as the parameters are nested, found {kind}")
+    items = found[2]
     if len(items) != len(tree.items):
         raise ValueError(
             f"grads{_at(where)}: {len(items)} were given for {len(tree.items)}; pass one for each, None for those to "
@@ -133,12 +138,13 @@ def _place_sequence(tree: Branch, grads: Any, where: str, placed: list[Any]) -> 
 
 
 def _place_by_name(tree: Branch, names: tuple[str, ...], grads: Any, where: str, placed: list[Any]) -> None:
-    if not (isinstance(grads, Mapping) or fields_of(grads)):
+    found = opened(grads) if is_named(grads) else None
+    if found is None:
         raise TypeError(
             f"grads{_at(where)}: expected a mapping with {', '.join(names)}, as the parameters are nested, found "
             f"{type(grads).__name__}"
         )
-    _, of_grads, items = opened(grads) or (None, (), ())
+    _, of_grads, items = found
     given: dict[Any, Any] = dict(zip(of_grads or (), items, strict=True))
     for name in given:
         if name not in names:
