@@ -143,6 +143,19 @@ def test_what_is_no_array(given, opt):
             opt.step(given)
 
 
+def test_arrays_that_are_traced(opt):
+    box = stand_in("autograd.Box", shape=(3,))
+    with refused(opt, "gradient of parameter 'b': ", "found autograd.Box", "call fastopt outside of the functions"):
+        opt.step({"W": None, "b": box, "last": None})
+
+
+def test_one_group_alone(opt):
+    call = lambda p: fastopt.SGD(p, momentum=0.9)  # noqa: E731
+    p = np.ones(3)
+    followed(call, {"params": [p], "lr": 0.5}, "p", opt, "params: found one group, a dict with 'params' and options")
+    assert fastopt.SGD({"params": p}).param_groups[0]["param_names"] == ("params",)
+
+
 SHAPES = [((3, 2), None), ((6,), None), ((1, 6, 1), None), ((4, 2, 3), lambda g: g.sum(axis=0))]
 
 
@@ -235,7 +248,9 @@ def test_jax(backend):
     followed(opt.step, x, "g", opt, "gradient of parameter 0: ", "found jaxlib.ArrayImpl")
 
     def step(g):
-        with refused(opt, "gradient of parameter 0: ", "Tracer", "outside of the functions that JAX transforms"):
+        with refused(
+            opt, "gradient of parameter 0: ", "Tracer", "outside of the functions that JAX or autograd transform"
+        ):
             opt.step(g)
         return g.sum()
 
@@ -249,3 +264,25 @@ def test_scipy(backend):
     for make in (sparse.csr_matrix, sparse.csr_array, sparse.coo_array):
         followed(lambda p: fastopt.SGD([p]), make(np.eye(3)), "p", opt, "parameter 0: ", "found scipy.")
         followed(opt.step, make(np.eye(3)), "g", opt, "gradient of parameter 0: ", "found scipy.")
+
+
+def test_pandas(backend):
+    pandas = pytest.importorskip("pandas")
+    opt = fastopt.SGD(np.ones((3, 2)), backend=backend)
+    for data in (np.ones((3, 2)), {"a": [1, 2, 3], "b": [1.0, 2.0, 3.0]}):
+        frame = pandas.DataFrame(data)
+        for given in (frame, frame["a"] if "a" in frame else frame[0], frame.index):
+            followed(lambda p: fastopt.SGD(p), given, "p", opt, "parameter 0: ", "found pandas.")
+        followed(opt.step, frame, "g", opt, "gradient of parameter 0: ", "found pandas.DataFrame")
+
+
+def test_autograd(backend):
+    autograd = pytest.importorskip("autograd")
+    opt = fastopt.SGD(np.ones(3), backend=backend)
+
+    def loss(p):
+        with refused(opt, "gradient of parameter 0: ", "found autograd.ArrayBox", "outside of the functions"):
+            opt.step(p)
+        return (p * p).sum()
+
+    autograd.grad(loss)(np.ones(3))

@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
+from numbers import Number
 from typing import Any, TypeAlias, cast
 
 import numpy as np
@@ -24,6 +25,10 @@ def group_dicts(params: Any) -> list[dict[str, Any]]:
     """``params``, in any of its forms, as group dicts; see `group_dict`. Some groups may be empty, but not all."""
     kind = type(params).__name__
     params = nesting_of("params", params)
+    if isinstance(params, Mapping) and "params" in params:
+        values = cast("Mapping[str, object]", params).values()
+        if any(isinstance(value, Number) for value in values):
+            raise ValueError("params: found one group, a dict with 'params' and options; groups come in a list: `[p]`")
     items: list[Any] = list(cast("Iterable[object]", params)) if isinstance(params, list | tuple) else []
     are_groups = [isinstance(item, Mapping) and "params" in item for item in items]
     if any(are_groups) and not all(are_groups):

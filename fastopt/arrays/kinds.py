@@ -34,6 +34,7 @@ _KINDS = (
     Kind(("cupy.ndarray",), "p.get()", "{x}.get()"),
     Kind(("scipy.spmatrix", "scipy.sparray"), "p.toarray()", "{x}.toarray()"),
 )
+_TRACED = ("jax.Tracer", "autograd.Box")
 _FUNCTIONS = (FunctionType, MethodType, BuiltinFunctionType)
 _NO_NUMBERS = (str, bytes, bytearray, Set, Mapping)
 _FLOATS = re.compile("[fF]loat(32|64)")
@@ -61,8 +62,8 @@ def cure(letter: str, x: Any, dtype: np.dtype[Any] | None) -> str:
             return shared(letter, code) if kind.is_shared else replaced(letter, code)
     if "torch.Tensor" in bases:
         return _cure_of_tensor(letter, x)
-    if "jax.Tracer" in bases:
-        return "call fastopt outside of the functions that JAX transforms, such as those under jit or grad"
+    if not bases.isdisjoint(_TRACED):
+        return "call fastopt outside of the functions that JAX or autograd transform, such as those under grad or jit"
     if isinstance(x, _FUNCTIONS):
         return f"call it: pass `{letter}()`"
     if _is_buffer(x):
