@@ -204,6 +204,17 @@ def test_arrays_for_the_rest(backend):
     fastopt.Adam(np.ones(3), state_memory=memory, backend=backend)
 
 
+@pytest.mark.parametrize("dtype", ["complex64", "complex128"])
+def test_complex_parameters(dtype, backend):
+    """As views of real and imaginary parts, with gradients alike."""
+    z, g = np.ones(3, dtype), np.full(3, 1 + 2j, dtype)
+    made = []
+    opt = fastopt.SGD(np.ones(3), backend=backend)
+    followed(lambda p: made.append(fastopt.SGD([p], lr=1.0, backend=backend)), z, "p", opt, f"found {dtype}")
+    followed(made[0].step, g, "g", opt, f"found {dtype}")
+    np.testing.assert_array_equal(z, np.full(3, -2j, dtype))
+
+
 def test_memory_of_gradients(opt):
     W = opt.param_groups[0]["params"][0]
     followed(lambda g: opt.step([g, None, None]), W, "g", opt, "gradient of parameter 'W': it shares memory")

@@ -109,13 +109,16 @@ def _is_buffer(x: object) -> bool:
     return not view.readonly and view.format in ("f", "d", "<f", "<d")
 
 
-def cure_of_dtype(letter: str, found: np.dtype[Any], expected: np.dtype[Any] | None) -> str:
-    """What to do with an array of another dtype than the one that is expected; None is for either type of floats."""
+def cure_of_dtype(letter: str, found: np.dtype[Any], expected: np.dtype[Any] | None, is_half: bool = False) -> str:
+    """What to do with an array of another dtype than the one that is expected; None is for either type of floats.
+
+    A gradient with half as many elements as its parameter may be complex, as what the parameter is a view of.
+    """
     if found.fields is not None:
         return "pass an array without fields"
-    if found.kind == "c" and letter == "p":
-        native = replaced(letter, f"p.astype(np.{found.name})")
-        return shared(letter, f"p.view(np.float{found.itemsize * 4})") if found.isnative else native
+    if found.kind == "c" and (letter == "p" or is_half):
+        native = replaced(letter, f"{letter}.astype(np.{found.name})")
+        return shared(letter, f"{letter}.view(np.float{found.itemsize * 4})") if found.isnative else native
     is_narrow = found.itemsize <= 4 and "float" in found.name
     name = expected.name if expected is not None else "float32" if is_narrow else "float64"
     return replaced(letter, f"{letter}{'.real' if found.kind == 'c' else ''}.astype(np.{name})")

@@ -218,7 +218,7 @@ class Parameter:
         if given.dtype != view.dtype:
             raise TypeError(
                 f"{label}: expected {dtype_name(view.dtype)} as its parameter, found {dtype_name(given.dtype)}; "
-                f"{cure_of_dtype('g', given.dtype, view.dtype)}"
+                f"{cure_of_dtype('g', given.dtype, view.dtype, 2 * given.size == view.size)}"
             )
         if given.shape != view.shape:
             raise ValueError(
