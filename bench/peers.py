@@ -15,10 +15,10 @@ from itertools import pairwise
 from pathlib import Path
 from statistics import median
 
-import baselines
 import numpy as np
 
 import fastopt
+from fastopt.cli import plain
 from fastopt.cli.timing import YARDSTICKS, interleaved, ratio
 
 THREADS = (1, 2)
@@ -52,16 +52,8 @@ def fastopt_bound(parameters, gradients):
 
 
 def plain_numpy(parameters, gradients):
-    states = [(np.zeros_like(p), np.zeros_like(p)) for p in parameters]
-    t = 0
-
-    def step():
-        nonlocal t
-        t += 1
-        for p, g, (m, v) in zip(parameters, gradients, states, strict=True):
-            baselines.plain_adam(p, g, m, v, t, None)
-
-    return step, parameters
+    step, _ = plain.stepper("Adam", parameters)
+    return lambda: step(gradients), parameters
 
 
 def _torch(rule, parameters, gradients, **options):
