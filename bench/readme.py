@@ -18,7 +18,7 @@ import peers
 from steps import BASELINES, step_of
 
 import fastopt
-from fastopt.cli.commands import cli
+from fastopt.cli.commands import run
 from fastopt.cli.timing import interleaved, ratio
 from fastopt.rules import VARIANTS
 
@@ -130,7 +130,7 @@ def main():
     replace(PAGE, "speedups", speedup_tables())
     replace(PAGE, "machine", machine())
     replace(README, "figures", f"{figures(results)}\n{machine()}")
-    cli.main(["demo", "--output", str(DOCS / "demo.png")])
+    run(["demo", "--output", str(DOCS / "demo.png")])
 
 
 if __name__ == "__main__":

@@ -2,11 +2,12 @@
 
 import numpy as np
 import pytest
-from baselines import CAREFUL
 from steps import step_of
 
+from fastopt.rules import VARIANTS
 
-@pytest.mark.parametrize("name", CAREFUL)
+
+@pytest.mark.parametrize("name", VARIANTS)
 def test_same_result(name):
     fast, (p, *_) = step_of(name, None, 1000, np.float64)
     slow, (q, *_) = step_of(name, "careful", 1000, np.float64)
