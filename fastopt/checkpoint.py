@@ -13,6 +13,7 @@ from fastopt.engines.busy import not_busy
 from fastopt.engines.threads import get_num_threads
 from fastopt.groups import ParamGroup
 from fastopt.options import flag
+from fastopt.stages import Stages
 from fastopt.state_dict import StateDicts, StateOfOne, checked_state
 
 if TYPE_CHECKING:
@@ -79,7 +80,8 @@ class Checkpoints(StateDicts):
             arrays |= {key: one[name] for name, key in keys.items()}
             state.append({**one, **{name: {"array": key} for name, key in keys.items()}})
         groups = [{name: _plain(value) for name, value in group.items()} for group in snapshot["param_groups"]]
-        header["state_dict"] = {**snapshot, "state": state, "param_groups": groups}
+        stages = {name: _plain(value) for name, value in snapshot["stages"].items()}
+        header["state_dict"] = {**snapshot, "state": state, "param_groups": groups, "stages": stages}
         from fastopt.archive import write  # only here, for what it imports takes as long as half of the package
 
         write(path, header, arrays.items(), get_num_threads())
@@ -148,7 +150,7 @@ class Checkpoints(StateDicts):
                 f"{saved.path}: it was saved by {saved.rule}, and this is {type(self).__name__}; strict=False loads it "
                 f"all the same, by names"
             )
-        loaded = self._checked(saved.path, saved.state_dict(self._groups))
+        loaded = self._checked(saved.path, saved.state_dict(self._groups, self._stages))
         states = zip(range(len(self._parameters)), self._parameters, loaded.state, strict=True)
         return _Matched([*self._becoming_options(loaded)], [*states], Unmatched((), ()))
 
@@ -211,14 +213,18 @@ class _Saved:
     def _like(self, value: Any) -> Any:
         return self._arrays[value["array"]].like() if isinstance(value, dict) else value
 
-    def state_dict(self, groups: Sequence[ParamGroup]) -> dict[str, Any]:
-        """All of it. Options that were left out are as these groups have them."""
+    def state_dict(self, groups: Sequence[ParamGroup], stages: Stages) -> dict[str, Any]:
+        """All of it. Options that were left out are as these groups and stages have them."""
         saved = [dict(group) for group in self._groups]
         for group, present in zip(saved, groups, strict=False):
             for name, value in group.items():
                 if name not in ("params", "param_names"):
                     group[name] = present.get(name) if isinstance(value, dict) else _restored(value)
-        return {**self._others, "state": dict(enumerate(self.state)), "param_groups": saved}
+        of_stages = {
+            name: getattr(stages, name) if isinstance(value, dict) else value
+            for name, value in self._others["stages"].items()
+        }
+        return {**self._others, "state": dict(enumerate(self.state)), "param_groups": saved, "stages": of_stages}
 
     def check_parameter(self, place: int, parameter: Parameter) -> None:
         """Raise if what the file has does not fit a parameter."""

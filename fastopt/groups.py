@@ -6,7 +6,8 @@ from typing import Any
 from fastopt.arrays.parameter import Parameter
 from fastopt.at_once import Assignment, assign
 from fastopt.engines.busy import not_busy
-from fastopt.options import did_you_mean
+from fastopt.engines.totals import Totals
+from fastopt.options import at_update, did_you_mean
 from fastopt.rule import Resolved, Rule
 from fastopt.stages import STAGE_NAMES
 
@@ -18,17 +19,25 @@ class ParamGroup(MutableMapping[str, Any]):
     sets several options at once or none.
     """
 
-    def __init__(self, rule: type[Rule], index: int, members: dict[str, Any], resolved: Resolved, busy: Any) -> None:
+    def __init__(
+        self, rule: type[Rule], index: int, members: dict[str, Any], resolved: Resolved, busy: Any, totals: Totals
+    ) -> None:
         self._rule = rule
         self._index = index
         self._members = members
         self._resolved = resolved
         self._busy = busy
+        self._totals = totals
         self._engine: Any = None
 
     def _attached(self, engine: Any) -> Assignment:
         """The assignment after which changes of options go to this engine."""
         return self.__dict__, "_engine", engine
+
+    @property
+    def current_lr(self) -> float:
+        """The learning rate of the next update: ``lr`` itself, or what its function returns now."""
+        return at_update("lr", self["lr"], self._totals.updates)
 
     @property
     def _options(self) -> dict[str, Any]:
@@ -108,6 +117,24 @@ class State(Mapping[str, Any]):
 
     def __reduce__(self) -> tuple[type, tuple[dict[str, Any]]]:
         return dict, (dict(self),)
+
+
+class States(tuple[State, ...]):
+    """The state of all parameters, by index or by name."""
+
+    def __getitem__(self, key: Any) -> Any:
+        if not isinstance(key, str):
+            one: Any = super().__getitem__(key)
+            return one
+        names = {one._parameter.name: one for one in self if one._parameter.name is not None}
+        if not names:
+            raise KeyError("the parameters have no names; use their indices")
+        if key not in names:
+            raise KeyError(f"there is no parameter {key!r}{did_you_mean(key, names)}")
+        return names[key]
+
+    def __reduce__(self) -> tuple[type, tuple[tuple[State, ...]]]:
+        return tuple, (tuple(self),)
 
 
 def known(given: Mapping[str, Any], options: Mapping[str, Any], rule: type[Rule]) -> Mapping[str, Any]:

@@ -17,9 +17,9 @@ from fastopt.attributes import OptionOfGroups, OptionOfStages
 from fastopt.checkpoint import Checkpoints
 from fastopt.engines.busy import BusyLock, not_busy
 from fastopt.engines.choice import backend_for
-from fastopt.engines.shared import BOUND
+from fastopt.engines.shared import ACCUMULATED, BOUND
 from fastopt.engines.totals import Totals
-from fastopt.groups import ParamGroup, State, known
+from fastopt.groups import ParamGroup, State, States, known
 from fastopt.options import did_you_mean
 from fastopt.rule import Rule
 from fastopt.stages import EMA, STAGE_NAMES, StageOptions, Stages
@@ -51,16 +51,17 @@ class Optimizer(Checkpoints, StageOptions, Rule):
     accumulate : int, default 1
         How many calls of `step` make one update, which uses the mean of their gradients. The calls before the last only
         add to the state ``grad_sum``, and count in ``"accumulated"``. A missing gradient adds nothing; a parameter that
-        had none in any of the calls is skipped.
+        had none in any of the calls is skipped. See `step_accumulated` too.
     clip_grad_norm : float, optional
         Multiply the gradients by ``min(1, clip_grad_norm/(norm + 1e-6))``, as PyTorch does. ``norm`` is that of all
         gradients of all groups together, in double precision; only float64 elements beyond 1e154 make it overflow.
         With infinity, `grad_norm` is measured and nothing is clipped.
     clip_grad_value : float, optional
         After clipping by norm, limit each element of a gradient to ``[-clip_grad_value, clip_grad_value]``.
-    ema_decay : float, optional
+    ema_decay : float or callable, optional
         In [0, 1). Keep averages of the parameters, the state ``ema``: copies at first, and after each update of a
-        parameter ``ema = ema_decay*ema + (1-ema_decay)*p``. See `ema` and `swap_ema`.
+        parameter ``ema = ema_decay*ema + (1-ema_decay)*p``. A function is given the number of updates that the
+        optimizer has made before, as for `lr`. See `ema` and `swap_ema`.
     zero_grads : bool, default False
         Set the gradients to zero when they have been used. They must be writeable and share no memory.
     flush_subnormals : bool, default False
@@ -127,7 +128,7 @@ class Optimizer(Checkpoints, StageOptions, Rule):
 
     # Steps
 
-    def step(self, grads: Gradients = BOUND) -> None:
+    def step(self, grads: Gradients = BOUND, *, grad_norm: float | None = None) -> None:
         """Update all parameters once, in place.
 
         Parameters
@@ -136,6 +137,11 @@ class Optimizer(Checkpoints, StageOptions, Rule):
             The gradients, in the order of the parameters or by their names; a single array where there is one
             parameter. Each has its parameter's shape and dtype, and any strides. None skips a parameter with its
             state and its step count.
+        grad_norm : float, optional
+            The norm of all gradients, where it was found elsewhere, as by processes that have a part of them each and
+            add up their `squares`. It takes the place of the measured one in `clip_grad_norm` and in the property
+            `grad_norm`, so it is that of the gradients divided by `loss_scale`. And it alone says, by being infinite
+            or NaN, that a gradient is not finite (see `nonfinite`). So all processes decide alike.
 
         Raises
         ------
@@ -145,8 +151,8 @@ class Optimizer(Checkpoints, StageOptions, Rule):
         ValueError
             A gradient has a wrong shape, is missing, belongs to no parameter, is not aligned or shares memory with
             a parameter or its state; with ``nonfinite="raise"`` it is not finite; with `zero_grads` it is read-only or
-            shares memory with another; a parameter was resized or made read-only; or the learning rate's function
-            returned a negative or non-finite number.
+            shares memory with another; a parameter was resized or made read-only; the learning rate's function
+            returned a negative or non-finite number; or `grad_norm` is negative, or was given with `accumulate`.
         RuntimeError
             The optimizer is in the middle of a step or a change, its averages are swapped in, or it is being saved.
         OverflowError
@@ -156,7 +162,20 @@ class Optimizer(Checkpoints, StageOptions, Rule):
         -----
         All of it is checked before anything is written: a step happens whole or not at all.
         """
-        self._engines[0].step(grads)
+        self._engines[0].step(grads, grad_norm)
+
+    def step_accumulated(self) -> None:
+        """Update with what has accumulated so far, as after the last batches of an epoch.
+
+        With `accumulate`, the update is that of the mean of the gradients since the last one. If there were none, and
+        without `accumulate`, nothing happens.
+
+        Raises
+        ------
+        TypeError, ValueError, RuntimeError, OverflowError
+            As `step` does.
+        """
+        self._engines[0].step(ACCUMULATED)
 
     def bind(self, grads: Gradients) -> None:
         """Use these arrays in all steps that are given no gradients, which saves looking up names at each step.
@@ -179,12 +198,28 @@ class Optimizer(Checkpoints, StageOptions, Rule):
 
     @property
     def grad_norm(self) -> float | None:
-        """The norm that the last update measured, before clipping.
+        """The norm of the gradients in the last update, before clipping: measured, or given to `step`.
 
-        None without `clip_grad_norm`, before the first update and after loading.
+        None without either, before the first update and after loading.
         """
         norm = self._totals.norm
         return None if norm == -1 else norm
+
+    @property
+    def updates(self) -> int:
+        """How many updates there were: what functions for options are called with at the next one."""
+        return self._totals.updates
+
+    @property
+    def current_lr(self) -> float:
+        """The learning rate of the next update: `lr` itself, or what its function returns for `updates`.
+
+        Where the groups differ in it, ``opt.param_groups[0].current_lr`` is that of one; here it raises ValueError.
+        """
+        first, *others = [group.current_lr for group in self._groups]
+        if any(other != first for other in others):
+            raise ValueError("current_lr: the groups differ in it; look at each, as in opt.param_groups[0].current_lr")
+        return first
 
     @property
     def skipped_steps(self) -> int:
@@ -237,8 +272,11 @@ class Optimizer(Checkpoints, StageOptions, Rule):
         return tuple(self._groups)
 
     @property
-    def state(self) -> tuple[State, ...]:
-        """For each parameter its counts, the numbers that it carries and its state arrays, by PyTorch's names."""
+    def state(self) -> States:
+        """For each parameter, by its index or name, its counts, the numbers that it carries and its state arrays.
+
+        They have PyTorch's names.
+        """
         return self._state
 
     if not TYPE_CHECKING:  # to them it is one of the constructor's arguments
@@ -286,7 +324,7 @@ class Optimizer(Checkpoints, StageOptions, Rule):
         # One for the optimizer's life, whatever engines it has: steps and changes hold it.
         self._busy = BusyLock()
         self._totals = Totals()
-        self._built = {"parameters": [], "tree": None, "groups": [], "state": (), "stages": stages}
+        self._built = {"parameters": [], "tree": None, "groups": [], "state": States(), "stages": stages}
         self._engines = [None]  # the one in use, in a list because that is fastest
 
     def _extend(self, dicts: Iterable[dict[str, Any]], nesting: Branch | None = None) -> None:
@@ -304,7 +342,7 @@ class Optimizer(Checkpoints, StageOptions, Rule):
                 parameters.append(Parameter(name, len(parameters), len(groups), array))
                 parameters[-1].add_state(resolved.arrays | self._stages.arrays, resolved.carried)
             members = {"params": tuple(arrays)} | ({"param_names": tuple(names)} if names else {})
-            groups.append(ParamGroup(type(self), len(groups), members, resolved, self._busy))
+            groups.append(ParamGroup(type(self), len(groups), members, resolved, self._busy, self._totals))
         check_names(parameters)
         tree = nesting or joined(self._tree, trees)
         check_files(parameters)
@@ -318,7 +356,7 @@ class Optimizer(Checkpoints, StageOptions, Rule):
             [group._resolved.call for group in groups],
             self._stages,
         )
-        built = {"parameters": parameters, "tree": tree, "groups": groups, "state": (*map(State, parameters),)}
+        built = {"parameters": parameters, "tree": tree, "groups": groups, "state": States(map(State, parameters))}
         assign(
             [
                 *((self._built, name, value) for name, value in built.items()),

@@ -24,9 +24,9 @@ def did_you_mean(name: object, known: Iterable[object]) -> str:
     return f"; did you mean {matches[0]!r}?" if matches else f"; there are {', '.join(names)}"
 
 
-def _real(name: str, value: Any, expected: str = "a number", whose: str = "") -> float:
+def real(name: str, value: Any, expected: str = "a number", whose: str = "") -> float:
     """A number, or an array without axes, as a float; one that is too large for a float is infinite."""
-    if not _is_real(value):
+    if not _isreal(value):
         raise TypeError(f"{name}: expected {expected}, found {value!r}{whose}")
     try:
         return float(value)
@@ -34,7 +34,7 @@ def _real(name: str, value: Any, expected: str = "a number", whose: str = "") ->
         return math.inf
 
 
-def _is_real(value: Any) -> bool:
+def _isreal(value: Any) -> bool:
     """Whether this is a real number, or any library's array without axes whose dtype says that it holds one."""
     if isinstance(value, Real):
         return not isinstance(value, bool | np.timedelta64)
@@ -52,7 +52,7 @@ def number(
     whose: str = "",
 ) -> float:
     """A finite number from `smallest`, as a float; smaller than `below` where that is given."""
-    x = _real(name, value, expected, whose)
+    x = real(name, value, expected, whose)
     if not (math.isfinite(x) and x >= smallest and (below is None or x < below)):
         allowed = "finite" if smallest == -math.inf else "finite and not negative"
         if below is not None:
@@ -78,13 +78,27 @@ def rate(name: str, value: object) -> float | Callable[[int], float]:
     return number(name, value, expected="a number or a function of the number of updates")
 
 
+def decay(name: str, value: object) -> float | Callable[[int], float]:
+    """The decay of a moving average: a number in [0, 1), or a function of the number of updates before."""
+    if callable(value):
+        return cast(Callable[[int], float], value)
+    return number(name, value, below=1, expected="a number or a function of the number of updates")
+
+
+def at_update(name: str, value: float | Callable[[int], float], updates: int, below: float | None = None) -> float:
+    """An option as it is at an update: the number itself, or what its function returns, checked."""
+    if not callable(value):
+        return value
+    return number(name, value(updates), below=below, whose=f" by its function, called with {updates}")
+
+
 # Positive numbers have to stay positive in float32, and so do their inverses.
 _SMALLEST = 2.0**-126
 
 
 def bound(name: str, value: object) -> float:
     """The largest value allowed: a positive number, or infinity for no limit."""
-    x = _real(name, value, "a number or None")
+    x = real(name, value, "a number or None")
     if not x >= _SMALLEST:
         raise ValueError(f"{name}: {x!r} was given; it must be positive, from 2**-126")
     return x
@@ -92,7 +106,7 @@ def bound(name: str, value: object) -> float:
 
 def scale(name: str, value: object) -> float:
     """A positive factor."""
-    factor = _real(name, value)
+    factor = real(name, value)
     if not _SMALLEST <= factor <= 1 / _SMALLEST:
         raise ValueError(f"{name}: {value!r} was given; it must be positive, from 2**-126 to 2**126")
     return factor
@@ -165,6 +179,7 @@ Bound = Annotated[float, bound]
 Scale = Annotated[float, scale]
 Count = Annotated[int, count]
 LearningRate = Annotated[float | Callable[[int], float], rate]
+Decay = Annotated[float | Callable[[int], float], decay]
 
 _CHECKS: dict[object, Check] = {float: any_number, int: integer, bool: flag, str: text}
 

@@ -5,7 +5,7 @@ from dataclasses import KW_ONLY
 from typing import Any, Literal
 
 from fastopt.declared import Declared
-from fastopt.options import Bound, Count, Fraction, Scale
+from fastopt.options import Bound, Count, Decay, Scale
 
 # The state arrays of stages, and what stands for a parameter's own values as their initial ones.
 EMA, GRAD_SUM, COPY = "ema", "grad_sum", object()
@@ -20,7 +20,7 @@ class StageOptions(Declared):
     accumulate: Count = 1
     clip_grad_norm: Bound | None = None
     clip_grad_value: Bound | None = None
-    ema_decay: Fraction | None = None
+    ema_decay: Decay | None = None
     zero_grads: bool = False
     flush_subnormals: bool = False
 

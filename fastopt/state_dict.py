@@ -15,7 +15,7 @@ from fastopt.at_once import Assignment, assign
 from fastopt.engines.busy import BusyLock, not_busy
 from fastopt.engines.shared import COUNTS_END, check_stages
 from fastopt.engines.totals import Totals
-from fastopt.groups import ParamGroup, State
+from fastopt.groups import ParamGroup, States
 from fastopt.options import any_number, did_you_mean
 from fastopt.rule import Resolved, Rule
 from fastopt.stages import STAGE_NAMES, Stages
@@ -76,8 +76,8 @@ class StateDicts:
         return cast(list[ParamGroup], self._built["groups"])
 
     @property
-    def _state(self) -> tuple[State, ...]:
-        return cast(tuple[State, ...], self._built["state"])
+    def _state(self) -> States:
+        return cast(States, self._built["state"])
 
     @property
     def _stages(self) -> Stages:

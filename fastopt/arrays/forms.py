@@ -6,7 +6,7 @@ from typing import Any, TypeAlias, cast
 
 import numpy as np
 
-from fastopt.arrays.layout import Array
+from fastopt.arrays.layout import Array, is_number
 from fastopt.arrays.nesting import Branch, fields_of, is_flat, leaves, merged, moved, opened, place
 from fastopt.arrays.parameter import Parameter
 
@@ -14,8 +14,8 @@ from fastopt.arrays.parameter import Parameter
 # are not looked into, because a list of one type is no list of a wider one.
 Nested: TypeAlias = "Array | Mapping[str, Nested] | list[Any] | tuple[Nested, ...]"
 Params: TypeAlias = "Array | Mapping[str, Nested] | Iterable[Nested | tuple[str, Nested] | Mapping[str, Any]]"
-Gradient: TypeAlias = "Array | float | None | Mapping[str, Gradient] | list[Any] | tuple[Gradient, ...]"
-Gradients: TypeAlias = Array | Mapping[str, Gradient] | Iterable[Gradient]
+Gradient: TypeAlias = "Array | float | np.floating[Any] | None | Mapping[str, Gradient] | list[Any] | tuple[Gradient, ...]"
+Gradients: TypeAlias = Array | float | np.floating[Any] | Mapping[str, Gradient] | Iterable[Gradient]
 
 
 def group_dicts(params: Any) -> list[dict[str, Any]]:
@@ -102,9 +102,9 @@ def as_list(what: str, items: Iterable[Any] | None) -> list[Any]:
 def ordered(grads: Any, tree: Branch, parameters: Sequence[Parameter]) -> list[Any]:
     """The gradients as a list in the order of the parameters, from any of the forms that ``step`` takes."""
     count = len(parameters)
-    if isinstance(grads, np.ndarray):
+    if isinstance(grads, np.ndarray) or is_number(grads):
         if count != 1:
-            raise ValueError(f"grads: one array was given for {count} parameters; pass a sequence or a mapping")
+            raise ValueError(f"grads: one gradient was given for {count} parameters; pass a sequence or a mapping")
         return [grads]
     names = {str(parameter.name): parameter.index for parameter in parameters}
     given: Any = grads

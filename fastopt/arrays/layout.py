@@ -26,6 +26,11 @@ def plain(label: str, array: object) -> Array:
     return np.asarray(cast(Array, array))
 
 
+def is_number(gradient: object) -> bool:
+    """Whether it is one of the numbers that can be the gradient of a parameter without axes."""
+    return isinstance(gradient, float | np.floating)
+
+
 def check_writeable(label: str, array: Array) -> None:
     if not array.flags.writeable:
         raise ValueError(f"{label}: the array is read-only; pass a writeable one")

@@ -8,7 +8,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fastopt.arrays.addresses import AddressMap
-from fastopt.arrays.layout import Array, check_aligned, check_writeable, dtype_name, flat, plain, start_of, state_blocks
+from fastopt.arrays.layout import (
+    Array,
+    check_aligned,
+    check_writeable,
+    dtype_name,
+    flat,
+    is_number,
+    plain,
+    start_of,
+    state_blocks,
+)
 from fastopt.at_once import Assignment, copying
 from fastopt.quiet import quietly
 from fastopt.stages import COPY, GRAD_SUM
@@ -138,9 +148,21 @@ class Parameter:
         if writeable:
             check_writeable(self.label, array)
 
+    def check_bound(self, gradient: object) -> None:
+        """Raise if a gradient can never hold another one."""
+        if is_number(gradient):
+            raise TypeError(
+                f"gradient of {self.label}: a number never changes, so it cannot be bound; bind an array, as "
+                f"np.array({gradient!r}), and write into it"
+            )
+
     def check_gradient(self, gradient: object, addresses: AddressMap, writeable: bool) -> Array:
         """The gradient, copied into the parameter's memory order if need be; or raise if it does not fit."""
         label, view = f"gradient of {self.label}", self.view
+        if is_number(gradient) and not view.ndim and type(gradient) in (float, view.dtype.type):
+            if writeable:
+                raise TypeError(f"{label}: zero_grads cannot zero a number; pass an array, as np.array({gradient!r})")
+            return quietly(partial(np.array, gradient, dtype=view.dtype))
         given = plain(label, gradient)
         if given.dtype != view.dtype:
             raise TypeError(

@@ -8,7 +8,7 @@ engine knows parameters, gradients and formulas, but no rule by its name.
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from itertools import compress
-from math import inf, sqrt
+from math import inf, isfinite, sqrt
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -21,6 +21,7 @@ from fastopt.arrays.parameter import Parameter
 from fastopt.at_once import Assignment, assign, copying, prepared
 from fastopt.engines.busy import BusyLock, Undoing, check_in_place, in_places, not_busy
 from fastopt.engines.shared import (
+    ACCUMULATED,
     BOUND,
     BUSY,
     UNBOUND,
@@ -29,12 +30,13 @@ from fastopt.engines.shared import (
     check_stages,
     check_step,
     check_totals,
-    learning_rate,
+    given_norm,
     nonfinite_error,
 )
 from fastopt.engines.totals import Totals
 from fastopt.formula import dot
 from fastopt.number import Number
+from fastopt.options import at_update
 from fastopt.quiet import quietly
 from fastopt.rule import KernelCall
 from fastopt.signature import carried_on
@@ -42,6 +44,8 @@ from fastopt.stages import EMA, GRAD_SUM, Stages
 
 # The frame's numbers s, l2 and keep, and the formula's.
 _Numbers: TypeAlias = tuple[tuple[float, float, float], dict[str, Number | bool]]
+# Those of each parameter that takes part in an update, and the decay of the averages.
+_StepNumbers: TypeAlias = tuple[list[_Numbers], float]
 
 
 class _Copies:
@@ -147,30 +151,35 @@ class Engine:
             stages = self._stages_in_use()
             given = ordered(grads, self._tree, self._parameters)
             active = [parameter for parameter, g in zip(self._parameters, given, strict=True) if g is not None]
+            for parameter in active:
+                parameter.check_bound(given[parameter.index])
             self._check_gradients(given, active, stages.zero_grads)
             self._bound = given
 
-    def step(self, grads: Gradients) -> None:
-        """Update the parameters once; see `Optimizer.step`."""
+    def step(self, grads: Gradients, grad_norm: object = None) -> None:
+        """Update the parameters once; see `Optimizer.step`, and `step_accumulated` for ``grads=ACCUMULATED``."""
         with not_busy(self._busy):
             stages, totals = self._stages_in_use(), self._totals
-            given = self._bound if grads is BOUND else ordered(grads, self._tree, self._parameters)
-            if given is None:
-                raise TypeError(UNBOUND)
+            if grads is ACCUMULATED and totals.calls == 0:
+                return
+            given = self._given(grads)
+            norm = None if grad_norm is None else given_norm(grad_norm, stages)
             check_totals(totals)
-            is_update = totals.calls + 1 >= stages.accumulate  # or is this call for an accumulation only?
+            calls = totals.calls + (grads is not ACCUMULATED)
+            # Or is this call for an accumulation only?
+            is_update = calls >= stages.accumulate or grads is ACCUMULATED
             active = [
                 parameter
                 for parameter, g in zip(self._parameters, given, strict=True)
                 if g is not None or (is_update and parameter.counts[1] > 0)
             ]
             # Sums are of gradients that have been divided by the loss scale already.
-            scale = 1 / (totals.calls + 1 if stages.accumulate > 1 else stages.loss_scale)
-            # Learning rates are the caller's code, which may do anything: so they come before the checks.
-            numbers = self._numbers(active, scale, stages) if is_update else []
+            scale = 1 / (calls if stages.accumulate > 1 else stages.loss_scale)
+            # Options that are functions are the caller's code, which may do anything: so they come before the checks.
+            numbers = self._numbers(active, scale, stages) if is_update else None
             gradients = self._check_gradients(given, active, stages.zero_grads)
             # Nothing can be refused from here on, but what the gradients hold.
-            copies, totals = quietly(lambda: self._computed(given, active, gradients, numbers, scale, stages))
+            copies, totals = quietly(lambda: self._computed(given, active, gradients, numbers, scale, norm, stages))
             zeroed = [g for g in given if g is not None] if stages.zero_grads else []
             assign(
                 [
@@ -179,6 +188,16 @@ class Engine:
                     *_zeroing(zeroed),
                 ]
             )
+
+    def _given(self, grads: Gradients) -> list[Any]:
+        """The gradients in the order of the parameters: those given, the bound ones, or none."""
+        if grads is ACCUMULATED:
+            return [None] * len(self._parameters)
+        if grads is not BOUND:
+            return ordered(grads, self._tree, self._parameters)
+        if self._bound is None:
+            raise TypeError(UNBOUND)
+        return self._bound
 
     def swapped(self) -> AbstractContextManager[None]:
         """Within ``with``, the averages are in the parameters' place, and the busy lock is held."""
@@ -210,8 +229,8 @@ class Engine:
             check_disjoint((parameter.label for parameter in self._parameters), given)
         return gradients
 
-    def _numbers(self, active: list[Parameter], scale: float, stages: Stages) -> list[_Numbers]:
-        """The frame's and the formula's numbers for each active parameter, those of a group and count computed once."""
+    def _numbers(self, active: list[Parameter], scale: float, stages: Stages) -> _StepNumbers:
+        """The numbers of an update; the frame's and the formula's are computed once for each group and count."""
         # Where gradients are clipped by value they are scaled before that, and not again by the kernel.
         scale = scale if stages.clip_grad_value is None else 1.0
         rates: dict[int, float] = {}
@@ -222,38 +241,41 @@ class Engine:
             check_step(parameter, t)
             call = self.groups[group]
             if group not in rates:
-                rates[group] = learning_rate(call.lr, self._totals.updates)
+                rates[group] = at_update("lr", call.lr, self._totals.updates)
             key = group, t, parameter.carried.tobytes()
             if key not in known:
                 lr = rates[group]
                 check_numbers(group, call, t, lr, scale, parameter.carried, self._dtypes[group])
                 known[key] = call.frame(lr, scale), call.inputs_at(t, lr, parameter.carried)
             numbers.append(known[key])
-        return numbers
+        ema_decay = 0.0
+        if active and stages.ema_decay is not None:
+            ema_decay = at_update("ema_decay", stages.ema_decay, self._totals.updates, below=1)
+        return numbers, ema_decay
 
     def _computed(
         self,
         given: list[Any],
         active: list[Parameter],
         gradients: Mapping[int, Array],
-        numbers: list[_Numbers],
+        numbers: _StepNumbers | None,
         scale: float,
+        norm: float | None,
         stages: Stages,
     ) -> tuple[list[_Copies], Totals]:
         """All that a step changes but the gradients."""
         totals = self._totals
         with Flushed() if stages.flush_subnormals else nullcontext():
-            if stages.nonfinite != "propagate" and not all(np.isfinite(g).all() for g in gradients.values()):
+            if stages.nonfinite != "propagate" and not _are_finite(gradients.values(), norm):
                 if stages.nonfinite == "raise":
-                    raise nonfinite_error(self._parameters, given)
+                    raise nonfinite_error(self._parameters, given, norm)
                 return [], totals.changed(skipped_steps=totals.skipped_steps + 1)
-            is_update = totals.calls + 1 >= stages.accumulate
-            copies = [_Copies(one, ["p", *one.state_flats] if is_update else [GRAD_SUM]) for one in active]
+            copies = [_Copies(one, [GRAD_SUM] if numbers is None else ["p", *one.state_flats]) for one in active]
             if stages.accumulate > 1:
                 gradients = self._accumulated(copies, gradients, stages)
-            if not is_update:
+            if numbers is None:
                 return copies, totals.changed(calls=totals.calls + 1)
-            norm = self._update(copies, gradients, numbers, scale, stages)
+            norm = self._update(copies, gradients, numbers, scale, norm, stages)
             return copies, totals.changed(updates=totals.updates + bool(active), calls=0, norm=norm)
 
     def _accumulated(self, copies: list[_Copies], gradients: Mapping[int, Array], stages: Stages) -> dict[int, Array]:
@@ -271,21 +293,24 @@ class Engine:
         self,
         copies: list[_Copies],
         gradients: Mapping[int, Array],
-        numbers: list[_Numbers],
+        numbers: _StepNumbers,
         scale: float,
+        norm: float | None,
         stages: Stages,
     ) -> float:
-        """All stages but the accumulation, and the rules. The norm of the gradients, or -1 where it is not measured."""
-        norm, factor = -1.0, 1.0
+        """All stages but the accumulation, and the rules. The norm of the gradients, or -1 where it is not known."""
+        of_formulas, ema_decay = numbers
+        factor = 1.0
         if stages.clip_grad_norm is not None:
-            total = 0.0
-            for copy in copies:
-                total += sum_of_squares(gradients[copy.parameter.index])
-            norm = sqrt(total) * scale
+            if norm is None:
+                total = 0.0
+                for copy in copies:
+                    total += sum_of_squares(gradients[copy.parameter.index])
+                norm = sqrt(total) * scale
             # With infinity the norm is only measured. A NaN is below no bound, so the factor becomes NaN too.
             if stages.clip_grad_norm != inf and not norm + 1e-6 <= stages.clip_grad_norm:
                 factor = stages.clip_grad_norm / (norm + 1e-6)
-        for copy, ((s, l2, keep), of_formula) in zip(copies, numbers, strict=True):
+        for copy, ((s, l2, keep), of_formula) in zip(copies, of_formulas, strict=True):
             p, g = copy.arrays["p"], gradients[copy.parameter.index]
             real, call = p.dtype.type, self.groups[copy.parameter.group]
             if stages.clip_grad_value is None:
@@ -299,12 +324,17 @@ class Engine:
                 p[:] = real(keep) * p - step
             copy.carried[:] = carried
             if stages.ema_decay is not None:
-                update_ema(copy.arrays[EMA], p, real(stages.ema_decay), real(1 - stages.ema_decay))
+                update_ema(copy.arrays[EMA], p, real(ema_decay), real(1 - ema_decay))
             if stages.accumulate > 1:
                 copy.arrays[GRAD_SUM][:] = 0
             copy.counts[0] += 1
             copy.counts[1] = 0
-        return norm
+        return -1.0 if norm is None else norm
+
+
+def _are_finite(gradients: Iterable[Array], norm: float | None) -> bool:
+    """Whether all gradients are; a norm that was given decides, for it is of all processes' gradients."""
+    return all(np.isfinite(g).all() for g in gradients) if norm is None else isfinite(norm)
 
 
 def _swapping(x: Array, y: Array, room: Array) -> list[Assignment]:

@@ -1,6 +1,6 @@
 """What the engines have in common: what they say, and the checks that come before a step."""
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any, cast
 
@@ -10,7 +10,7 @@ from fastopt.arrays.layout import Array
 from fastopt.arrays.parameter import Parameter
 from fastopt.engines.totals import Totals
 from fastopt.number import NotFinite, Number
-from fastopt.options import number
+from fastopt.options import real
 from fastopt.quiet import quietly
 from fastopt.rule import KernelCall
 from fastopt.signature import Formula, carried_on, key_of
@@ -35,12 +35,8 @@ COUNTS_END = 2**62
 BOUND: Any = object()
 UNBOUND = "grads: none were given, and none are bound; pass them, or bind them once"
 
-
-def learning_rate(lr: float | Callable[[int], float], updates: int) -> float:
-    """The learning rate, checked: ``lr`` itself, or what it returns for the number of updates before."""
-    if not callable(lr):
-        return lr
-    return number("lr", lr(updates), whose=f" by its function, called with {updates}")
+# What it gets when an update is to be made of what has accumulated.
+ACCUMULATED: Any = object()
 
 
 def check_numbers(
@@ -99,12 +95,29 @@ def check_stages(stages: Stages) -> None:
         )
 
 
-def nonfinite_error(parameters: Sequence[Parameter], gradients: Sequence[Array | None]) -> ValueError:
+def given_norm(grad_norm: object, stages: Stages) -> float:
+    """The norm of all gradients that `step` was given, checked; NaN and infinity say that one of them is not finite."""
+    if stages.accumulate > 1:
+        raise ValueError(
+            "grad_norm: with accumulate an update uses the mean of several gradients, whose norm this is not; leave it out"
+        )
+    norm = real("grad_norm", grad_norm)
+    if norm < 0:
+        raise ValueError(f"grad_norm: {norm!r} was given; a norm is not negative")
+    return norm
+
+
+def nonfinite_error(
+    parameters: Sequence[Parameter], gradients: Sequence[Array | None], grad_norm: float | None
+) -> ValueError:
     """The error that names the first gradient that is not finite, and where."""
     for parameter, g in zip(parameters, gradients, strict=True):
         if g is not None and not np.isfinite(g).all():
-            place = tuple(int(i) for i in np.argwhere(~np.isfinite(g))[0])
-            return ValueError(f"gradient of {parameter.label}: it holds {g[place]} at {place}; nothing was changed")
+            array = np.asarray(g)
+            place = tuple(int(i) for i in np.argwhere(~np.isfinite(array))[0])
+            return ValueError(f"gradient of {parameter.label}: it holds {array[place]} at {place}; nothing was changed")
+    if grad_norm is not None:
+        return ValueError(f"grad_norm: {grad_norm} was given, so a gradient elsewhere is not finite; nothing was changed")
     return ValueError("grads: one was not finite when it was checked, and has been written to since; no step was taken")
 
 

@@ -39,7 +39,8 @@ fastopt.SGD(groups).step(gradients)
 # Nested ones, and numbers as gradients of parameters without axes.
 layers = [(W, b), (W.copy(), b.copy())]
 fastopt.SGD(layers).step([(gW, gb), None])
-fastopt.SGD({"l0": (W, b), "l1": {"W": W.copy()}}).step({"l0": (gW, None), "l1": {"W": gW}})
+fastopt.SGD({"l0": (W, b), "l1": (W.copy(), b.copy())}).step({"l0": (gW, None), "l1": (gW, gb)})
+fastopt.SGD({"rnn": {"W": W, "b": b}}).step({"rnn": gradients})
 fastopt.SGD([{"W": W, "b": b}]).step([gradients])
 fastopt.SGD([[W, b]]).step([[gW, gb]])
 fastopt.SGD({"a": np.array(0.5), "b": np.array(0.5)}).step({"a": 0.1, "b": np.ones(3).sum()})

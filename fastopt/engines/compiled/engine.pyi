@@ -3,6 +3,7 @@ from types import ModuleType
 
 from fastopt.arrays.addresses import AddressMap
 from fastopt.arrays.forms import Gradients
+from fastopt.arrays.nesting import Branch
 from fastopt.arrays.parameter import Parameter
 from fastopt.at_once import Assignment
 from fastopt.engines.compiled.busy import BusyLock
@@ -24,6 +25,7 @@ class Engine:
         busy: BusyLock,
         kernels: ModuleType,
         parameters: list[Parameter],
+        tree: Branch,
         addresses: AddressMap,
         totals: Totals,
         kernel_calls: list[KernelCall],
@@ -32,6 +34,6 @@ class Engine:
     def group(self, index: int, call: KernelCall) -> object: ...
     def staged(self, stages: Stages) -> object: ...
     def retirement(self) -> list[Assignment]: ...
-    def step(self, grads: Gradients) -> None: ...
+    def step(self, grads: Gradients, grad_norm: object = None) -> None: ...
     def bind(self, grads: Gradients) -> None: ...
     def swapped(self) -> AbstractContextManager[None]: ...

@@ -32,9 +32,10 @@ from fastopt.arrays.forms import ordered
 from fastopt.arrays.nesting import fields_of, is_flat
 from fastopt.engines.busy import Undoing, check_in_place
 from fastopt.engines.shared import (
-    BOUND, BUSY, COUNTS_END, UNBOUND, check_numbers, check_stages, check_step, check_totals, learning_rate, loops_of,
-    nonfinite_error
+    ACCUMULATED, BOUND, BUSY, COUNTS_END, UNBOUND, check_numbers, check_stages, check_step, check_totals, given_norm,
+    loops_of, nonfinite_error
 )
+from fastopt.options import at_update
 from fastopt.signature import key_of
 from fastopt.stages import EMA, GRAD_SUM
 
@@ -83,6 +84,8 @@ cdef class Engine(GradientChecks):
     cdef int scratches  # the threads that it has room for
     cdef double scale
     cdef bint reduces
+    cdef bint norm_is_given  # to this step
+    cdef double norm
     cdef int64_t stamp  # of the step that computed numbers last
 
     def __cinit__(self, BusyLock busy, kernels, list parameters, tree, addresses, totals, list kernel_calls, stages):
@@ -159,24 +162,31 @@ cdef class Engine(GradientChecks):
         self.plan.stages = &(<Staged>staged).numbers
         return 0
 
-    def step(self, grads):
+    def step(self, grads, grad_norm=None):
         cdef Py_ssize_t i, elements = 0, size = 0
         cdef int threads_used
+        cdef bint of_accumulated = grads is ACCUMULATED
         cdef bint finite = True, is_update  # or is this call for an accumulation only?
+        cdef int64_t calls
         cdef Tensor* tensor
         self.enter()
         try:
-            self.hold(grads)
+            if not of_accumulated:
+                self.hold(grads)
+            elif self.totals.calls == 0:
+                return
+            self.norm_is_given = grad_norm is not None
+            if self.norm_is_given:
+                self.norm = given_norm(grad_norm, (<Staged>self.stages[0]).stages)
             if max(self.totals.updates, self.totals.calls, self.totals.skipped_steps) + 1 >= counts_end:
                 check_totals(self.python_totals)  # which raises
-            is_update = self.totals.calls + 1 >= self.plan.stages.accumulate
+            calls = self.totals.calls + (not of_accumulated)
+            is_update = of_accumulated or calls >= self.plan.stages.accumulate
             for i in range(self.count):
                 tensor = &self.plan.tensors[i]
                 tensor.active = self.held[i] is not None or is_update and tensor.counts[1] > 0
             if is_update:
-                self.scale = 1 / (
-                    <double>(self.totals.calls + 1) if self.plan.stages.accumulates else self.plan.stages.loss_scale
-                )
+                self.scale = 1 / (<double>calls if self.plan.stages.accumulates else self.plan.stages.loss_scale)
                 self.plan.clip_numbers[0], self.plan.clip_numbers[1] = self.scale, self.plan.stages.clip_bound
                 self.compute_numbers()
             self.check_gradients()
@@ -197,7 +207,7 @@ cdef class Engine(GradientChecks):
                 with nogil:
                     finite = self.run(is_update, threads_used)
             if not finite and not self.plan.stages.skips:
-                raise nonfinite_error(self.parameters, self.held)
+                raise nonfinite_error(self.parameters, self.held, self.norm if self.norm_is_given else None)
             self.zero_copied()
         finally:
             self.let_go()
@@ -211,6 +221,7 @@ cdef class Engine(GradientChecks):
             bound = list(self.held)
             for i in range(self.count):
                 self.plan.tensors[i].active = bound[i] is not None
+                self.parameters[i].check_bound(bound[i])
             self.check_gradients()
             self.bound = bound
         finally:
@@ -290,6 +301,11 @@ cdef class Engine(GradientChecks):
                 self.owners[self.owned] = tensor
                 self.owned += 1
             self.reduces = self.reduces or tensor.loop.sum_count > 0
+        if self.plan.stages.keeps_ema and self.owned > 0:
+            decay = (<Staged>self.stages[0]).ema_decay
+            if type(decay) is not float:
+                decay = at_update("ema_decay", decay, self.totals.updates, 1)
+            self.plan.ema_numbers[0], self.plan.ema_numbers[1] = decay, 1 - <double>decay
         return 0
 
     cdef int threads_for(self, Py_ssize_t size) noexcept nogil:
@@ -305,7 +321,9 @@ cdef class Engine(GradientChecks):
         if self.plan.stages.flushes:
             before = fastopt_mode()
             fastopt_set_mode(fastopt_flushing(before))
-        finite = not self.plan.stages.checks_finite or self.are_finite(threads_used)
+        finite = not self.plan.stages.checks_finite or (
+            isfinite(self.norm) != 0 if self.norm_is_given else self.are_finite(threads_used)
+        )
         if finite and is_update:
             self.update(threads_used)
         elif finite:
@@ -345,10 +363,16 @@ cdef class Engine(GradientChecks):
         cdef Tensor* tensor
         cdef Plan* plan = &self.plan
         cdef int accumulate = ACCUMULATE if plan.stages.accumulates else 0
-        if plan.stages.clip_norm >= 0:
+        if self.norm_is_given:
+            self.totals.norm = self.norm
+        elif plan.stages.clip_norm >= 0:
             if plan.stages.accumulates or not plan.stages.checks_finite:
                 do_pass(plan, accumulate | SUM_SQUARES, threads_used)
                 accumulate = 0
+            self.totals.norm = sqrt(self.total_of_squares()) * self.scale
+        else:
+            self.totals.norm = -1
+        if plan.stages.clip_norm >= 0:
             self.clip_by_norm()
         if self.reduces:
             do_pass(plan, accumulate | REDUCE, threads_used)
@@ -365,14 +389,19 @@ cdef class Engine(GradientChecks):
         self.totals.updates += self.owned > 0
         self.totals.calls = 0
 
-    cdef void clip_by_norm(self) noexcept nogil:
-        """Multiply the scale of all gradients by what their norm demands."""
+    cdef double total_of_squares(self) noexcept nogil:
+        """That of all gradients, whose chunks have been summed."""
         cdef Py_ssize_t i
-        cdef double total = 0, factor = 1, bound = self.plan.stages.clip_norm
+        cdef double total = 0
         for i in range(self.count):
             if self.plan.tensors[i].active:
                 total += sum_of(&self.plan, &self.plan.tensors[i], 0)
-        self.totals.norm = sqrt(total) * self.scale
+        return total
+
+    cdef void clip_by_norm(self) noexcept nogil:
+        """Multiply the scale of all gradients by what their norm demands."""
+        cdef Py_ssize_t i
+        cdef double factor = 1, bound = self.plan.stages.clip_norm
         if bound != INFINITY and not self.totals.norm + 1e-6 <= bound:
             factor = bound / (self.totals.norm + 1e-6)
         self.plan.clip_numbers[0] *= factor

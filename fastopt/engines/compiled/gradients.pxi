@@ -41,6 +41,7 @@ cdef class GradientChecks:
     cdef pair[uintptr_t, Py_ssize_t]* order  # of the gradients in memory, as it was last: addresses and indices
     cdef Py_ssize_t count
     cdef list parameters, arrays, views, held, copied, bound
+    cdef list rooms  # for the gradients that are numbers: an array for each parameter without axes, else None
     cdef object tree  # the parameters' nesting, a Branch
     cdef bint flat  # or is it nested further?
     cdef object addresses
@@ -57,6 +58,10 @@ cdef class GradientChecks:
         self.arrays = list(map(attrgetter("array"), parameters))
         self.views = list(map(attrgetter("view"), parameters))
         self.held = [None] * self.count
+        self.rooms = [None] * self.count
+        for i in range(self.count):
+            if cnp.PyArray_NDIM(<cnp.ndarray>self.views[i]) == 0:
+                self.rooms[i] = np.empty_like(self.views[i])
         self.starts_array = np.array(addresses.starts, dtype=np.uintp)
         self.ends_array = np.array(addresses.ends, dtype=np.uintp)
         self.starts = <const uintptr_t*>cnp.PyArray_DATA(self.starts_array)
@@ -140,7 +145,7 @@ cdef class GradientChecks:
         cdef Py_ssize_t i
         cdef bint again = False
         for i in range(self.count):
-            if self.plan.tensors[i].active and not self.fits(i):
+            if self.plan.tensors[i].active and not self.fits(i) and not self.take_number(i):
                 again = True
                 break
         if again or self.plan.stages.zeroes and not self.are_disjoint():
@@ -168,6 +173,25 @@ cdef class GradientChecks:
             check_disjoint(map(attrgetter("label"), self.parameters), given)
             self.copied = copied
         return 0
+
+    cdef int take_number(self, Py_ssize_t i) except -1:
+        """Put a number that is the gradient of a parameter without axes into an array. Whether it is that."""
+        cdef object g = self.held[i], room = self.rooms[i]
+        cdef double value
+        cdef float narrow
+        if room is None or self.plan.stages.zeroes or not (type(g) is float or type(g) is self.views[i].dtype.type):
+            return False
+        if self.plan.tensors[i].itemsize == 8 or type(g) is float:
+            value = g
+            narrow = <float>value
+        else:
+            cnp.PyArray_ScalarAsCtype(g, &narrow)
+        if self.plan.tensors[i].itemsize == 8:
+            (<double*>cnp.PyArray_DATA(<cnp.ndarray>room))[0] = value
+        else:
+            (<float*>cnp.PyArray_DATA(<cnp.ndarray>room))[0] = narrow
+        self.held[i] = room
+        return self.fits(i)
 
     # The following look at arrays by NumPy's macros alone, which cannot raise: so they are `noexcept`.
 

@@ -67,7 +67,7 @@ cdef class Group:
 
     cdef int begin(self, int64_t stamp, int64_t updates) except -1:
         """Compute what is the same for all tensors in a step."""
-        self.lr = self.rate if type(self.rate) is float else learning_rate(self.rate, updates)
+        self.lr = self.rate if type(self.rate) is float else at_update("lr", self.rate, updates)
         self.last = NULL
         self.stamp = stamp
         return 0

@@ -91,7 +91,6 @@ cdef struct StageNumbers:
     double loss_scale, accumulate_scale
     double clip_norm  # or -1
     double clip_bound
-    double ema_numbers[2]
 
 
 cdef struct Plan:
@@ -109,6 +108,7 @@ cdef struct Plan:
     Kernel swap[2]
     const StageNumbers* stages
     double clip_numbers[2]  # scale and bound
+    double ema_numbers[2]  # the decay, and 1 less that
     int parts  # that the pass does
     uint64_t mode  # of the arithmetic of the thread that steps
 
@@ -146,7 +146,7 @@ cdef void do_chunk(Plan* plan, Tensor* tensor, Py_ssize_t start, int thread) noe
         tensor.loop.kernels[double_](buffers, tensor.numbers, n)
         if plan.stages.keeps_ema:
             pair[0], pair[1] = <char*>tensor.ema + offset, buffers[0]
-            plan.update_ema[double_](pair, plan.stages.ema_numbers, n)
+            plan.update_ema[double_](pair, plan.ema_numbers, n)
         # A sum has to start again from zero, whatever becomes of the gradients.
         if plan.stages.accumulates or plan.stages.zeroes:
             memset(gradient, 0, size)

@@ -4,9 +4,11 @@
 cdef class Staged:
     """The options of the stages, unpacked."""
     cdef StageNumbers numbers
+    cdef object stages, ema_decay
 
     def __cinit__(self, stages):
         check_stages(stages)
+        self.stages, self.ema_decay = stages, stages.ema_decay
         self.numbers.loss_scale, self.numbers.accumulate = stages.loss_scale, stages.accumulate
         self.numbers.accumulate_scale, self.numbers.accumulates = 1 / self.numbers.loss_scale, stages.accumulate > 1
         self.numbers.checks_finite = stages.nonfinite != "propagate"
@@ -16,6 +18,4 @@ cdef class Staged:
         if self.numbers.clips_value:
             self.numbers.clip_bound = stages.clip_grad_value
         self.numbers.keeps_ema = stages.ema_decay is not None
-        if self.numbers.keeps_ema:
-            self.numbers.ema_numbers[0], self.numbers.ema_numbers[1] = stages.ema_decay, 1 - stages.ema_decay
         self.numbers.zeroes, self.numbers.flushes = stages.zero_grads, stages.flush_subnormals
