@@ -307,10 +307,10 @@ def draw(results, path):
             times = rows[sizes[n]][name]["ratio"]
             shown = f"{times:.0f}×" if times >= 10 else f"{times:.1f}×"
             panel.annotate(shown, (n, y), (6, 6), textcoords="offset points", ha="right")
-        *_, middle, _, _ = line(panel, LIMIT, color="black", linestyle=":", linewidth=1.5)
-        panel.annotate(LIMIT, middle, (8, 2), textcoords="offset points", va="top")
-        low, *_ = line(panel, "fastopt", color=BLUE, linewidth=3)
-        panel.annotate("fastopt", low, (0, 7), textcoords="offset points", color=BLUE)
+        *_, place, _, _, _ = line(panel, LIMIT, color="black", linestyle=":", linewidth=1.5)
+        panel.annotate(LIMIT, place, (8, 2), textcoords="offset points", va="top")
+        *_, place, _ = line(panel, "fastopt", color=BLUE, linewidth=3)
+        panel.annotate("fastopt", place, (8, 2), textcoords="offset points", va="top", color=BLUE)
         panel.set_title(name, color=ORANGE)
         panel.margins(x=0.15, y=0.12)
         panel.spines[["top", "right"]].set_visible(False)
