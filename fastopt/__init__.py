@@ -16,6 +16,7 @@ from fastopt.engines.choice import backends
 from fastopt.engines.compile_rule import compile
 from fastopt.engines.threads import get_num_threads, num_threads, set_num_threads
 from fastopt.optimizer import Optimizer
+from fastopt.parallel import flatten, squares
 from fastopt.rules import LAMB, LARS, SGD, Adadelta, Adagrad, Adam, AdamW, Adan, Lion, RMSprop
 
 __version__ = "0.1.0"
@@ -33,9 +34,11 @@ __all__ = [
     "RMSprop",
     "backends",
     "compile",
+    "flatten",
     "get_num_threads",
     "num_threads",
     "set_num_threads",
+    "squares",
 ]
 
 

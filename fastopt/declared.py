@@ -35,6 +35,7 @@ class Declared:
     """
 
     _options: ClassVar[dict[str, Option]] = {}
+    _arguments: ClassVar[tuple[str, ...]] = ()  # of the constructor, by name, that are no options
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
@@ -59,7 +60,7 @@ class Declared:
         by_position = dict(zip(places, positional, strict=False))
         for name in given:
             if name not in cls._options:
-                hint = did_you_mean(name, [*cls._options, "backend"])
+                hint = did_you_mean(name, [*cls._options, *cls._arguments])
                 raise TypeError(f"{cls.__name__}: unknown option {name!r}{hint}")
             if name in by_position:
                 raise TypeError(f"{cls.__name__}: {name!r} was given by position and by name")
@@ -67,7 +68,7 @@ class Declared:
         return defaults | by_position | dict(given)
 
 
-def _own_options(cls: type) -> dict[str, Option]:
+def _own_options(cls: type[Declared]) -> dict[str, Option]:
     """What a class itself declares."""
     options: dict[str, Option] = {}
     keyword_only = False
@@ -82,7 +83,7 @@ def _own_options(cls: type) -> dict[str, Option]:
         if annotation is KW_ONLY:
             keyword_only = True
         is_class_variable = annotation is ClassVar or get_origin(annotation) is ClassVar
-        if name.startswith("_") or is_class_variable or isinstance(annotation, InitVar):
+        if name.startswith("_") or name in cls._arguments or is_class_variable or isinstance(annotation, InitVar):
             continue
         if name not in vars(cls):
             raise TypeError(f"{cls.__name__}.{name}: an option has a default, as in {name}: float = 0.9")

@@ -29,7 +29,12 @@ decoupled_weight_decay : bool
     Whether `weight_decay` is decoupled; the signature has the default.""",
     "backend": """\
 backend : str, optional
-    One of `fastopt.backends()`. By default the first of them, or the one that FASTOPT_BACKEND names.""",
+    One of `fastopt.backends()`. By default the first of them, or the one that FASTOPT_BACKEND names.
+state_memory : callable, optional
+    Gives the memory for state arrays, such as shared memory or a memory map:
+    ``state_memory(label, name, size, dtype)`` returns an array of that size and dtype, for the state ``name`` of what
+    messages call ``label``, as in ``"parameter 'W'"``. The initial values are written into it. Copies of the optimizer
+    have ordinary memory.""",
     "raises": """\
 TypeError
     A parameter or an option has a wrong kind or dtype, or an argument is unknown.

@@ -1,7 +1,7 @@
 """Parameter groups and parameters' state, as their users see them."""
 
 from collections.abc import Iterator, Mapping, MutableMapping
-from typing import Any
+from typing import Any, SupportsIndex
 
 from fastopt.arrays.parameter import Parameter
 from fastopt.at_once import Assignment, assign
@@ -124,8 +124,8 @@ class States(tuple[State, ...]):
 
     def __getitem__(self, key: Any) -> Any:
         if not isinstance(key, str):
-            one: Any = super().__getitem__(key)
-            return one
+            index: SupportsIndex = key  # or a slice
+            return super().__getitem__(index)
         names = {one._parameter.name: one for one in self if one._parameter.name is not None}
         if not names:
             raise KeyError("the parameters have no names; use their indices")

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from fastopt.arrays.addresses import AddressMap
 from fastopt.arrays.forms import Gradients, Params, check_names, group_dict, group_dicts, joined
-from fastopt.arrays.mapped import check_files
-from fastopt.arrays.nesting import Branch, rebuilt
-from fastopt.arrays.parameter import Parameter
+from fastopt.arrays.mapped import check_files, held_open
+from fastopt.arrays.nesting import Branch
+from fastopt.arrays.parameter import Parameter, StateMemory
 from fastopt.at_once import Assignment, assign
 from fastopt.attributes import OptionOfGroups, OptionOfStages
 from fastopt.checkpoint import Checkpoints
@@ -22,7 +22,7 @@ from fastopt.engines.totals import Totals
 from fastopt.groups import ParamGroup, State, States, known
 from fastopt.options import did_you_mean
 from fastopt.rule import Rule
-from fastopt.stages import EMA, STAGE_NAMES, StageOptions, Stages
+from fastopt.stages import STAGE_NAMES, StageOptions, Stages
 
 
 class Optimizer(Checkpoints, StageOptions, Rule):
@@ -82,17 +82,19 @@ class Optimizer(Checkpoints, StageOptions, Rule):
     """
 
     __signature__: ClassVar[Signature]
+    _arguments = ("backend", "state_memory")
 
     params: InitVar[Params]
     _: KW_ONLY
     maximize: bool = False
     decoupled_weight_decay: bool = False
     backend: str | None = None
+    state_memory: StateMemory | None = None
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         own = set(vars(cls))
         super().__init_subclass__(**kwargs)
-        for name in [*RESERVED.intersection(cls._options), *own.intersection(["backend"])]:
+        for name in [*RESERVED.intersection(cls._options), *own.intersection(cls._arguments)]:
             raise TypeError(f"{cls.__name__}.{name}: the name means something else in an optimizer; choose another")
         for name, option in cls._options.items():
             kind = OptionOfStages if name in STAGE_NAMES else OptionOfGroups
@@ -113,9 +115,11 @@ class Optimizer(Checkpoints, StageOptions, Rule):
                 )
             return super().__new__(cls)
 
-        def __init__(self, params, *args, backend=None, **given):
+        def __init__(self, params, *args, backend=None, state_memory=None, **given):
             given = self.named(args, given)
-            self._start_empty(backend, Stages(**{name: given.pop(name) for name in STAGE_NAMES}))
+            if not (state_memory is None or callable(state_memory)):
+                raise TypeError(f"state_memory: expected a function that returns an array, found {state_memory!r}")
+            self._start_empty(backend, Stages(**{name: given.pop(name) for name in STAGE_NAMES}), state_memory)
             self._defaults = self.checked(given)
             self._extend(group_dicts(params))
 
@@ -196,51 +200,7 @@ class Optimizer(Checkpoints, StageOptions, Rule):
         """
         self._engine.bind(grads)
 
-    @property
-    def grad_norm(self) -> float | None:
-        """The norm of the gradients in the last update, before clipping: measured, or given to `step`.
-
-        None without either, before the first update and after loading.
-        """
-        norm = self._totals.norm
-        return None if norm == -1 else norm
-
-    @property
-    def updates(self) -> int:
-        """How many updates there were: what functions for options are called with at the next one."""
-        return self._totals.updates
-
-    @property
-    def current_lr(self) -> float:
-        """The learning rate of the next update: `lr` itself, or what its function returns for `updates`.
-
-        Where the groups differ in it, ``opt.param_groups[0].current_lr`` is that of one; here it raises ValueError.
-        """
-        first, *others = [group.current_lr for group in self._groups]
-        if any(other != first for other in others):
-            raise ValueError("current_lr: the groups differ in it; look at each, as in opt.param_groups[0].current_lr")
-        return first
-
-    @property
-    def skipped_steps(self) -> int:
-        """How many calls of `step` were skipped, with ``nonfinite="skip"``."""
-        return self._totals.skipped_steps
-
     # Averages
-
-    @property
-    def ema(self) -> Any:
-        """The averages of the parameters, nested as these are: the state arrays themselves.
-
-        Those of parameters without names are a tuple.
-        """
-        self._check_ema("ema")
-        arrays = [parameter.state(EMA) for parameter in self._parameters]
-        return tuple(arrays) if self._parameters[0].name is None else rebuilt(self._built["tree"], arrays)
-
-    def _check_ema(self, what: str) -> None:
-        if self.ema_decay is None:
-            raise AttributeError(f"{what}: the parameters are not averaged; make the optimizer with ema_decay")
 
     def swap_ema(self) -> AbstractContextManager[None]:
         """Within ``with``, the parameters hold their averages, and `ema` holds the parameters.
@@ -266,25 +226,17 @@ class Optimizer(Checkpoints, StageOptions, Rule):
 
     # Groups and state
 
-    @property
-    def param_groups(self) -> tuple[ParamGroup, ...]:
-        """The parameter groups as mappings, live: setting an option of a group acts at the next step."""
-        return tuple(self._groups)
-
-    @property
-    def state(self) -> States:
-        """For each parameter, by its index or name, its counts, the numbers that it carries and its state arrays.
-
-        They have PyTorch's names.
-        """
-        return self._state
-
     if not TYPE_CHECKING:  # to them it is one of the constructor's arguments
 
         @property
         def backend(self):
             """The backend in use."""
             return self._backend.name
+
+        @property
+        def state_memory(self):
+            """What gives the memory for state arrays, or None."""
+            return self._state_memory
 
     def add_param_group(self, group: Mapping[str, Any]) -> None:
         """Append a group of parameters, with a state of their own.
@@ -318,13 +270,14 @@ class Optimizer(Checkpoints, StageOptions, Rule):
 
     # Building and changing
 
-    def _start_empty(self, backend: str | None, stages: Stages) -> None:
+    def _start_empty(self, backend: str | None, stages: Stages, state_memory: StateMemory | None = None) -> None:
         self._forced = backend
+        self._state_memory = state_memory
         self._backend = backend_for(type(self), backend)
         # One for the optimizer's life, whatever engines it has: steps and changes hold it.
         self._busy = BusyLock()
         self._totals = Totals()
-        self._built = {"parameters": [], "tree": None, "groups": [], "state": States(), "stages": stages}
+        self._built = {"parameters": [], "tree": None, "groups": [], "state": States(), "held": [], "stages": stages}
         self._engines = [None]  # the one in use, in a list because that is fastest
 
     def _extend(self, dicts: Iterable[dict[str, Any]], nesting: Branch | None = None) -> None:
@@ -340,18 +293,22 @@ class Optimizer(Checkpoints, StageOptions, Rule):
             resolved = self.resolved(self._defaults | dict(known(o, self._defaults, type(self))))
             for name, array in zip(names or [None] * len(arrays), arrays, strict=True):
                 parameters.append(Parameter(name, len(parameters), len(groups), array))
-                parameters[-1].add_state(resolved.arrays | self._stages.arrays, resolved.carried)
+                parameters[-1].add_state(resolved.arrays | self._stages.arrays, resolved.carried, self._state_memory)
             members = {"params": tuple(arrays)} | ({"param_names": tuple(names)} if names else {})
             groups.append(ParamGroup(type(self), len(groups), members, resolved, self._busy, self._totals))
         check_names(parameters)
         tree = nesting or joined(self._tree, trees)
-        check_files(parameters)
+        blocks = [block for parameter in parameters for block in parameter.blocks()]
+        check_files(blocks)
+        addresses = AddressMap(blocks)
+        for parameter in parameters[len(self._parameters) :]:
+            parameter.start_state()
         engine = self._backend.engine(
             self._busy,
             self._backend.kernels,
             parameters,
             tree,
-            AddressMap(block for parameter in parameters for block in parameter.blocks()),
+            addresses,
             self._totals,
             [group._resolved.call for group in groups],
             self._stages,
@@ -360,6 +317,7 @@ class Optimizer(Checkpoints, StageOptions, Rule):
         assign(
             [
                 *((self._built, name, value) for name, value in built.items()),
+                (self._built, "held", held_open(block for _, block in blocks)),
                 (self._engines, 0, engine),
                 *(group._attached(engine) for group in groups),
                 *([] if self._engine is None else self._engine.retirement()),

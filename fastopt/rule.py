@@ -72,7 +72,6 @@ class Rule(Declared):
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
-        cls._options.pop("backend", None)  # an argument of the constructor, and no option
         if "formula" in vars(cls):
             formula: Any = vars(cls)["formula"]
             formula = formula.__func__ if isinstance(formula, staticmethod) else formula
@@ -221,8 +220,8 @@ class Rule(Declared):
             inspect.Parameter(one.name, by_name if one.keyword_only else by_place, default=one.default)
             for one in cls._options.values()
         ]
-        backend = inspect.Parameter("backend", by_name, default=None)
-        return inspect.Signature([inspect.Parameter("params", by_place), *given, backend])
+        others = [inspect.Parameter(name, by_name, default=None) for name in cls._arguments]
+        return inspect.Signature([inspect.Parameter("params", by_place), *given, *others])
 
 
 def _in_order(options: Mapping[str, Option]) -> dict[str, Option]:

@@ -3,19 +3,19 @@
 from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from numbers import Integral, Real
-from typing import TYPE_CHECKING, Any, NamedTuple, cast
+from typing import Any, NamedTuple, cast
 
 import numpy as np
 
 from fastopt.arrays.forms import group_dict
 from fastopt.arrays.layout import Array, flat
-from fastopt.arrays.nesting import Branch
 from fastopt.arrays.parameter import Parameter
 from fastopt.at_once import Assignment, assign
-from fastopt.engines.busy import BusyLock, not_busy
+from fastopt.contents import Contents
+from fastopt.engines.busy import not_busy
 from fastopt.engines.shared import COUNTS_END, check_stages
 from fastopt.engines.totals import Totals
-from fastopt.groups import ParamGroup, States
+from fastopt.groups import ParamGroup
 from fastopt.options import any_number, did_you_mean
 from fastopt.rule import Resolved, Rule
 from fastopt.stages import STAGE_NAMES, Stages
@@ -42,50 +42,8 @@ class Loaded(NamedTuple):
     state: list[StateOfOne]
 
 
-class StateDicts:
+class StateDicts(Contents):
     """An optimizer's ``state_dict`` and ``load_state_dict``, and pickling."""
-
-    if TYPE_CHECKING:
-
-        def _of_the_optimizer(self) -> None:
-            # Not of the class, where editors would take them for options.
-            self._built: dict[str, Any]
-            self._busy: BusyLock
-            self._defaults: dict[str, Any]
-            self._engines: list[Any]
-            self._forced: str | None
-            self._totals: Totals
-
-        def _start_empty(self, backend: str | None, stages: Stages) -> None: ...
-        def _extend(self, dicts: Iterable[dict[str, Any]], nesting: Branch | None = None) -> None: ...
-        def _becoming_stages(self, stages: Stages) -> Iterator[Assignment]: ...
-
-    # What is replaced as a whole stands in a dict: assignments to attributes are no calls in C, and attributes would be
-    # slower once somebody had asked for the dict that they are in.
-
-    @property
-    def _parameters(self) -> list[Parameter]:
-        return cast(list[Parameter], self._built["parameters"])
-
-    @property
-    def _tree(self) -> Branch | None:
-        return cast("Branch | None", self._built["tree"])
-
-    @property
-    def _groups(self) -> list[ParamGroup]:
-        return cast(list[ParamGroup], self._built["groups"])
-
-    @property
-    def _state(self) -> States:
-        return cast(States, self._built["state"])
-
-    @property
-    def _stages(self) -> Stages:
-        return cast(Stages, self._built["stages"])
-
-    @property
-    def _engine(self) -> Any:
-        return self._engines[0]
 
     def state_dict(self) -> dict[str, Any]:
         """A snapshot of state and options, laid out as PyTorch's.
@@ -194,7 +152,8 @@ class StateDicts:
             return self._contents()
 
     def _contents(self) -> dict[str, Any]:
-        built = {"_built", "_engines", "_totals", "_backend", "_busy"}
+        # A function that gave shared memory or a file to this optimizer might give the same to a copy of it.
+        built = {"_built", "_engines", "_totals", "_backend", "_busy", "_state_memory"}
         return {
             "kept": {name: value for name, value in self.__dict__.items() if name not in built},
             "stages": self._stages,

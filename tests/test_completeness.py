@@ -31,7 +31,11 @@ def call_of(rule, options):
 
 
 def options_of(rule):
-    return [name for name in inspect.signature(rule).parameters if name not in ("params", "backend", *STAGE_NAMES)]
+    return [
+        name
+        for name in inspect.signature(rule).parameters
+        if name not in ("params", "backend", "state_memory", *STAGE_NAMES)
+    ]
 
 
 def subclasses(cls):
@@ -124,7 +128,7 @@ def test_every_rule_is_documented(rule):
     assert "{" not in text.replace('{"', "")  # every shared text was put in
     heads = [line.split(" : ")[0] for line in text.splitlines() if not line.startswith(" ")]
     described = {name for head in heads for name in head.split(", ")}
-    assert {*options_of(rule), "params", "backend"} <= described
+    assert {*options_of(rule), "params", "backend", "state_memory"} <= described
 
 
 @pytest.mark.parametrize("rule", RULES)

@@ -51,6 +51,12 @@ def can_compile():
     return COMPILED and tools and shutil.which(compiler)
 
 
+def can_run(block):
+    """Whether all that a block needs is here."""
+    others = [name for name in ("jax", "torch") if re.search(rf"^import {name}$", block, re.MULTILINE)]
+    return all(map(find_spec, others)) and (can_compile() or "fastopt.compile" not in block)
+
+
 def script(page):
     """A page's Python blocks as one script, each line at its own place; blocks that cannot run here are left out."""
     lines = page.read_text(encoding="utf-8").splitlines()
@@ -60,7 +66,7 @@ def script(page):
             block = number + 1
         elif block is not None and line == "```":
             code = lines[block:number]
-            if can_compile() or not any("fastopt.compile" in one for one in code):
+            if can_run("\n".join(code)):
                 kept[block:number] = code
             block = None
     assert block is None, f"{page}:{block}: the block has no end"
@@ -112,7 +118,7 @@ def test_table_of_rules_is_true(rule):
     rows = (ROOT / "docs" / "rules.md").read_text(encoding="utf-8").splitlines()
     row = next(row for row in rows if row.startswith(f"| `{rule.__name__}` "))
     told = {name: literal_eval(default) for name, default in re.findall(r"`(\w+)=([^`]+)`", row)}
-    shared = {"params", "maximize", "decoupled_weight_decay", "backend", *STAGE_NAMES}
+    shared = {"params", "maximize", "decoupled_weight_decay", "backend", "state_memory", *STAGE_NAMES}
     parameters = inspect.signature(rule).parameters
     assert list(told.items()) == [(name, one.default) for name, one in parameters.items() if name not in shared]
 
@@ -160,7 +166,7 @@ def test_optimizer_documents_all_that_rules_share(validation):
     from numpydoc.docscrape import ClassDoc
 
     documented = [parameter.name for parameter in ClassDoc(fastopt.Optimizer)["Parameters"]]
-    assert documented == ["params", "maximize", "decoupled_weight_decay", *STAGE_NAMES, "backend"]
+    assert documented == ["params", "maximize", "decoupled_weight_decay", *STAGE_NAMES, "backend", "state_memory"]
 
 
 @needs_pages

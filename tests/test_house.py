@@ -45,8 +45,8 @@ def package_of(name):
 
 def test_there_is_something_to_look_at():
     assert {"fastopt.rules.adam", "fastopt.optimizer"} <= set(GRAPH)
-    engine = {"arrays.addresses", "arrays.forms", "arrays.nesting", "engines.busy", "engines.shared"}
-    engine |= {"options", "signature", "stages"}
+    engine = {"arrays.addresses", "arrays.forms", "arrays.mapped", "arrays.nesting"}
+    engine |= {"engines.busy", "engines.shared", "options", "signature", "stages"}
     assert GRAPH.get("fastopt.engines.compiled.engine", set()) in ({f"fastopt.{name}" for name in engine}, set())
     assert {"fastopt.options", "fastopt.rule", "fastopt.engines.choice"} <= {
         one for group in GRAPH.values() for one in group

@@ -9,10 +9,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from helpers import assert_same_bits, assert_same_optimizer, interrupted, python
+from helpers import assert_same_bits, assert_same_optimizer, interrupted
 
 import fastopt
-from fastopt.engines import threads
 
 SECONDS = 30  # long enough for any machine: only a deadlock takes longer
 
@@ -223,75 +222,6 @@ def test_everything_beside_everything(backend, tmp_path):
     opt.load(tmp_path / "file")
     assert_same_bits(p, np.zeros_like(p))
     opt.step({"p": g})
-
-
-# The number of threads
-
-
-def test_num_threads():
-    before = fastopt.get_num_threads()
-    assert before >= 1
-    with fastopt.num_threads(3):
-        assert fastopt.get_num_threads() == 3
-        fastopt.set_num_threads(2)
-        assert fastopt.get_num_threads() == 2
-    assert fastopt.get_num_threads() == before
-    with pytest.raises(KeyError), fastopt.num_threads(5):
-        raise KeyError
-    assert fastopt.get_num_threads() == before
-
-
-@pytest.mark.parametrize(
-    ("n", "error"), [(0, ValueError), (-1, ValueError), (2**31, ValueError), (1.0, TypeError), (True, TypeError)]
-)
-def test_bad_num_threads(n, error):
-    before = fastopt.get_num_threads()
-    with pytest.raises(error, match=r"^n: "):
-        fastopt.set_num_threads(n)
-    with pytest.raises(error, match=r"^n: "), fastopt.num_threads(n):
-        pass
-    assert fastopt.get_num_threads() == before
-
-
-def test_number_from_the_environment():
-    code = "import fastopt; print(fastopt.get_num_threads())"
-    assert python(code, FASTOPT_NUM_THREADS="5").stdout == "5\n"
-    for bad in ("0", "many", "2.5"):
-        done = python(code, FASTOPT_NUM_THREADS=bad)
-        assert f"FASTOPT_NUM_THREADS: expected a positive integer, found {bad!r}" in done.stderr
-
-
-@pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="only Linux lets a process choose its processors")
-def test_number_respects_affinity():
-    one = min(os.sched_getaffinity(0))
-    code = f"import os; os.sched_setaffinity(0, [{one}]); import fastopt; print(fastopt.get_num_threads())"
-    assert python(code, FASTOPT_NUM_THREADS="").stdout == "1\n"
-
-
-@pytest.mark.parametrize(
-    ("membership", "files", "quotas"),
-    [
-        ("0::/a/b\n", {"a/b/cpu.max": "max 100000", "a/cpu.max": "150000 100000"}, [1.5]),
-        ("0::/\n", {"cpu.max": "50000 100000"}, [0.5]),
-        ("0::/\n", {}, []),
-        ("0::/../x\n", {"cpu.max": "300000 100000"}, [3.0]),
-        ("4:cpu,cpuacct:/a\n", {"cpu/a/cpu.cfs_quota_us": "200000", "cpu/a/cpu.cfs_period_us": "100000"}, [2.0]),
-        ("4:cpu:/\n", {"cpu/cpu.cfs_quota_us": "-1", "cpu/cpu.cfs_period_us": "100000"}, []),
-        ("4:memory:/\n", {}, []),
-    ],
-)
-def test_quotas(membership, files, quotas, tmp_path):
-    (tmp_path / "self").write_text(membership)
-    for name, text in files.items():
-        file = tmp_path / "cgroup" / name
-        file.parent.mkdir(parents=True, exist_ok=True)
-        file.write_text(text)
-    assert list(threads.quotas(tmp_path / "cgroup", tmp_path / "self")) == quotas
-
-
-def test_number_respects_quotas(monkeypatch):
-    monkeypatch.setattr(threads, "quotas", lambda: iter([1.5, 0.2]))
-    assert threads.available() == 1
 
 
 def test_many_steps_in_four_threads(compiled):

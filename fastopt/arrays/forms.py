@@ -14,15 +14,15 @@ from fastopt.arrays.parameter import Parameter
 # are not looked into, because a list of one type is no list of a wider one.
 Nested: TypeAlias = "Array | Mapping[str, Nested] | list[Any] | tuple[Nested, ...]"
 Params: TypeAlias = "Array | Mapping[str, Nested] | Iterable[Nested | tuple[str, Nested] | Mapping[str, Any]]"
-Gradient: TypeAlias = "Array | float | np.floating[Any] | None | Mapping[str, Gradient] | list[Any] | tuple[Gradient, ...]"
+Leaf: TypeAlias = Array | float | np.floating[Any] | None
+Gradient: TypeAlias = "Leaf | Mapping[str, Gradient] | list[Any] | tuple[Gradient, ...]"
 Gradients: TypeAlias = Array | float | np.floating[Any] | Mapping[str, Gradient] | Iterable[Gradient]
 
 
 def group_dicts(params: Any) -> list[dict[str, Any]]:
     """``params``, in any of its forms, as group dicts; see `group_dict`. Some groups may be empty, but not all."""
     kind = type(params).__name__
-    if not isinstance(params, np.ndarray | Mapping | list | tuple):
-        params = as_list("params", params)
+    params = nesting_of("params", params)
     items: list[Any] = [] if isinstance(params, np.ndarray | Mapping) else list(cast("Iterable[object]", params))
     are_groups = [isinstance(item, Mapping) and "params" in item for item in items]
     if any(are_groups) and not all(are_groups):
@@ -46,11 +46,9 @@ def group_dict(group: Any) -> dict[str, Any]:
     mapping = cast(Mapping[str, Any], group)
     if "params" not in mapping:
         raise ValueError("group: it has no 'params'")
-    given: Any = mapping["params"]
+    given: Any = nesting_of("params", mapping["params"])
     if isinstance(given, np.ndarray):
-        given = (given,)
-    elif not isinstance(given, Mapping | list | tuple):
-        given = as_list("params", given)
+        given = (cast("Array", given),)
     found: list[tuple[str, Any]] = []
     tree = cast(Branch, leaves(given, (), found))
     params = [array for _, array in found]
@@ -90,6 +88,12 @@ _FORMS = {
     "grads": "an array, or arrays in the same nesting as the parameters",
 }
 _NO_SEQUENCES: tuple[type[object], ...] = (str, bytes, set, frozenset)
+
+
+def nesting_of(what: str, items: Any) -> Any:
+    """A single array, or a nesting; another iterable in a certain order becomes a list."""
+    is_one = isinstance(items, np.ndarray | Mapping | list | tuple)
+    return cast("object", items) if is_one else as_list(what, items)
 
 
 def as_list(what: str, items: Iterable[Any] | None) -> list[Any]:

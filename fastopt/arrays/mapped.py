@@ -1,4 +1,4 @@
-"""Which parameters share a part of a file: one that is mapped into memory twice has two addresses."""
+"""Arrays in mapped files and in memory that processes share: which of them overlap, and what holds them open."""
 
 import mmap
 import os
@@ -10,23 +10,25 @@ from typing import Any
 import numpy as np
 
 from fastopt.arrays.layout import Array, start_of
-from fastopt.arrays.parameter import Parameter
 
 _MAPS = "/proc/self/maps"  # where Linux lists the mappings of this process
 
 
-def check_files(parameters: Iterable[Parameter]) -> None:
-    """Raise if two parameters, at addresses apart, share a part of a file, or of memory that processes share."""
-    mapped = [(parameter, mapping) for parameter in parameters if (mapping := _mapping_of(parameter.view)) is not None]
-    if len({id(mapping) for _, mapping in mapped}) < 2:
+def check_files(blocks: Iterable[tuple[str, Array]]) -> None:
+    """Raise if two flat arrays, at addresses apart, share a part of a file, or of memory that processes share.
+
+    They come with their labels.
+    """
+    mapped = [(label, block, mapping) for label, block in blocks if (mapping := _mapping_of(block)) is not None]
+    if len({id(mapping) for _, _, mapping in mapped}) < 2:
         return  # in one mapping addresses tell enough
-    parameters = [parameter for parameter, _ in mapped if parameter.flat.size]
-    arrays = [parameter.flat for parameter in parameters]
+    labels = [label for label, block, _ in mapped if block.size]
+    arrays = [block for _, block, _ in mapped if block.size]
     try:
         places = _listed_places(arrays)
     except OSError:
         places = [_place_of_memmap(array) for array in arrays]
-    placed = sorted((*place, one.flat.nbytes, one.label) for place, one in zip(places, parameters, strict=True))
+    placed = sorted((*place, one.nbytes, label) for place, one, label in zip(places, arrays, labels, strict=True))
     for (file, start, size, label), (next_file, next_start, _, next_label) in pairwise(placed):
         if file == next_file and next_start < start + size:
             raise ValueError(
@@ -34,7 +36,16 @@ def check_files(parameters: Iterable[Parameter]) -> None:
             )
 
 
-def _mapping_of(array: Array) -> mmap.mmap | None:
+def held_open(arrays: Iterable[Array | None]) -> list[memoryview]:
+    """What keeps the mappings of arrays from being closed: as long as it lives, closing one raises BufferError.
+
+    NumPy itself lets them be closed, and the next access ends the process.
+    """
+    mappings = {id(mapping): mapping for array in arrays if (mapping := _mapping_of(array)) is not None}
+    return [memoryview(mapping) for mapping in mappings.values()]
+
+
+def _mapping_of(array: Array | None) -> mmap.mmap | None:
     """The mapping that an array is a part of, or None."""
     owner: Any = array
     while owner is not None:

@@ -50,15 +50,13 @@ def _is_pair(item: Any) -> bool:
     return isinstance(item, tuple) and len(cast("Sequence[object]", item)) == 2 and isinstance(item[0], str)
 
 
-def _is_data(kind: type[Any], names: object, items: Sequence[Any]) -> bool:
-    """Whether this is a list of numbers, which was meant as an array, and is refused as one parameter."""
-    return names is None and any(isinstance(item, Number) for item in items)
+def leaves(items: Any, path: tuple[str, ...], found: list[tuple[str, Any]], numbers: bool = False) -> Tree:
+    """The tree of parameters; they are appended to `found`, with their dotted names.
 
-
-def leaves(items: Any, path: tuple[str, ...], found: list[tuple[str, Any]]) -> Tree:
-    """The tree of parameters; they are appended to `found`, with their dotted names."""
+    Unless there may be `numbers` among them, a list of those was meant as an array, and is one leaf.
+    """
     branch = opened(items)
-    if branch is None or (path and _is_data(*branch)):
+    if branch is None or (path and not numbers and branch[1] is None and any(isinstance(x, Number) for x in branch[2])):
         found.append((".".join(path), items))
         return len(found) - 1
     kind, names, items = branch
@@ -66,9 +64,8 @@ def leaves(items: Any, path: tuple[str, ...], found: list[tuple[str, Any]]) -> T
         if not isinstance(name, str):
             raise TypeError(f"params: expected names that are strings, found {type(name).__name__}")
     keys = map(str, range(len(items))) if names is None else names
-    return Branch(
-        kind, names, tuple(leaves(item, (*path, key), found) for key, item in zip(keys, items, strict=True))
-    )
+    pairs = zip(keys, items, strict=True)
+    return Branch(kind, names, tuple(leaves(item, (*path, key), found, numbers) for key, item in pairs))
 
 
 def is_flat(tree: Branch) -> bool:
@@ -126,7 +123,8 @@ def _place_sequence(tree: Branch, grads: Any, where: str, placed: list[Any]) -> 
     _, _, items = found
     if len(items) != len(tree.items):
         raise ValueError(
-            f"grads{_at(where)}: {len(items)} were given for {len(tree.items)}; pass one for each, None for those to skip"
+            f"grads{_at(where)}: {len(items)} were given for {len(tree.items)}; pass one for each, None for those to "
+            f"skip"
         )
     for index, (item, g) in enumerate(zip(tree.items, items, strict=True)):
         place(item, g, f"{where}{index}.", placed)
@@ -143,7 +141,8 @@ def _place_by_name(tree: Branch, names: tuple[str, ...], grads: Any, where: str,
     for name in given:
         if name not in names:
             full = f"{where}{name}" if isinstance(name, str) else name
-            raise ValueError(f"grads: there is no parameter {full!r}{did_you_mean(full, [where + one for one in names])}")
+            hint = did_you_mean(full, [where + one for one in names])
+            raise ValueError(f"grads: there is no parameter {full!r}{hint}")
     for name, item in zip(names, tree.items, strict=True):
         if name not in given:
             raise ValueError(f"grads: no gradient for parameter {where + name!r}; give None to skip it")

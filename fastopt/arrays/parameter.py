@@ -1,8 +1,8 @@
 """One parameter: the caller's array, what is accepted of it and of its gradient, and its state."""
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import partial
-from typing import Literal
+from typing import Any, Literal, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,6 +22,9 @@ from fastopt.arrays.layout import (
 from fastopt.at_once import Assignment, copying
 from fastopt.quiet import quietly
 from fastopt.stages import COPY, GRAD_SUM
+
+# Of a parameter's label, the state's name, its size and dtype.
+StateMemory: TypeAlias = Callable[[str, str, int, "np.dtype[Any]"], Array]
 
 
 class Parameter:
@@ -65,18 +68,42 @@ class Parameter:
         self.carried: NDArray[np.float64] = np.zeros(0)
         self._scratch: Array | None = None
 
-    def add_state(self, initial: Mapping[str, object], carried: Mapping[str, float]) -> None:
-        """Make the state arrays, and the numbers that are carried, given their names and initial values."""
+    def add_state(
+        self, initial: Mapping[str, object], carried: Mapping[str, float], memory: StateMemory | None
+    ) -> None:
+        """Have room for the state arrays, and make the numbers that are carried, given names and initial values."""
         self.carried_names = tuple(carried)
         self.carried = np.array(list(carried.values()), dtype=np.float64)
-        for (name, value), block in zip(initial.items(), state_blocks(self.flat, len(initial)), strict=True):
+        self._initial = dict(initial)
+        if memory is None:
+            blocks = state_blocks(self.flat, len(initial))
+        else:
+            blocks = [self._block_from(memory, name) for name in initial]
+        self.state_flats = dict(zip(initial, blocks, strict=True))
+        for name, value in initial.items():
+            if value is not COPY and not np.isfinite(quietly(partial(np.array, value, dtype=self.flat.dtype))):
+                raise ValueError(f"{self.label}: its state {name!r} cannot start at {value!r} in {self.flat.dtype}")
+
+    def _block_from(self, memory: StateMemory, name: str) -> Array:
+        """A state array in the memory that a user's function gives."""
+        size, dtype, label = self.flat.size, self.flat.dtype, f"state_memory: the state {name!r} of {self.label}"
+        block = plain(label, memory(self.label, name, size, dtype))
+        if block.dtype != dtype or block.shape != (size,) or not block.flags.c_contiguous:
+            raise ValueError(
+                f"{label}: expected a contiguous array of {dtype} and shape {(size,)}, found {dtype_name(block.dtype)} "
+                f"of shape {block.shape} and strides {block.strides}"
+            )
+        check_writeable(label, block)
+        check_aligned(label, block)
+        return block
+
+    def start_state(self) -> None:
+        """Write the initial values of the state arrays."""
+        for name, value in self._initial.items():
             if value is COPY:
-                block[:] = self.flat
-            elif value:
-                quietly(partial(block.fill, value))
-                if not np.isfinite(block).all():
-                    raise ValueError(f"{self.label}: its state {name!r} cannot start at {value!r} in {block.dtype}")
-            self.state_flats[name] = block
+                self.state_flats[name][:] = self.flat
+            else:
+                quietly(partial(self.state_flats[name].fill, value))
 
     @property
     def order(self) -> Literal["C", "F"]:
@@ -148,6 +175,16 @@ class Parameter:
         if writeable:
             check_writeable(self.label, array)
 
+    def _number(self, gradient: object, writeable: bool) -> Array:
+        """A number that is the gradient of a parameter without axes, as an array."""
+        label, dtype = f"gradient of {self.label}", self.view.dtype
+        if type(gradient) not in (float, dtype.type):
+            found = type(gradient).__name__
+            raise TypeError(f"{label}: expected {dtype} as its parameter, or a Python float; found {found}; convert it")
+        if writeable:
+            raise TypeError(f"{label}: zero_grads cannot zero a number; pass an array, as np.array({gradient!r})")
+        return quietly(partial(np.array, gradient, dtype=dtype))
+
     def check_bound(self, gradient: object) -> None:
         """Raise if a gradient can never hold another one."""
         if is_number(gradient):
@@ -159,10 +196,8 @@ class Parameter:
     def check_gradient(self, gradient: object, addresses: AddressMap, writeable: bool) -> Array:
         """The gradient, copied into the parameter's memory order if need be; or raise if it does not fit."""
         label, view = f"gradient of {self.label}", self.view
-        if is_number(gradient) and not view.ndim and type(gradient) in (float, view.dtype.type):
-            if writeable:
-                raise TypeError(f"{label}: zero_grads cannot zero a number; pass an array, as np.array({gradient!r})")
-            return quietly(partial(np.array, gradient, dtype=view.dtype))
+        if is_number(gradient) and not view.ndim:
+            return self._number(gradient, writeable)
         given = plain(label, gradient)
         if given.dtype != view.dtype:
             raise TypeError(

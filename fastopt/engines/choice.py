@@ -24,10 +24,11 @@ _warned: WeakSet[type[Rule]] = WeakSet()  # rules that run on NumPy because they
 
 
 class Backend(NamedTuple):
-    """An engine, and the module of its kernels; None for NumPy, which needs none."""
+    """An engine, its sum of squares, and the module of its kernels; None for NumPy, which needs none."""
 
     name: str
     engine: Any
+    squares: Any
     kernels: ModuleType | None
 
 
@@ -67,9 +68,9 @@ def get_backend(name: str | None = None) -> Backend:
     name = DEFAULT if name is None else name
     _check("backend", name)
     if name == "numpy":
-        return Backend(name, numpy.Engine, None)
-    compiled_engine = import_module("fastopt.engines.compiled.engine").Engine
-    return Backend(name, compiled_engine, import_module(f"fastopt.engines.compiled.{name}"))
+        return Backend(name, numpy.Engine, numpy.squares, None)
+    compiled = import_module("fastopt.engines.compiled.engine")
+    return Backend(name, compiled.Engine, compiled.squares, import_module(f"fastopt.engines.compiled.{name}"))
 
 
 def backend_for(rule: type[Rule], name: str | None) -> Backend:

@@ -16,6 +16,7 @@ import numpy as np
 from fastopt.arrays.addresses import AddressMap, check_disjoint
 from fastopt.arrays.forms import Gradients, ordered
 from fastopt.arrays.layout import Array, flat
+from fastopt.arrays.mapped import held_open
 from fastopt.arrays.nesting import Branch
 from fastopt.arrays.parameter import Parameter
 from fastopt.at_once import Assignment, assign, copying, prepared
@@ -116,7 +117,8 @@ class Engine:
         self._tree = tree
         self._addresses = addresses
         self._totals = totals
-        self._bound: list[Any] | None = None
+        # The gradients, and what holds them open.
+        self._bound: tuple[list[Any] | None, list[memoryview]] = None, []
         self.groups = list(kernel_calls)
         self.stages: list[Stages | None] = [self.staged(stages)]
         # The narrowest type of each group's parameters.
@@ -154,7 +156,7 @@ class Engine:
             for parameter in active:
                 parameter.check_bound(given[parameter.index])
             self._check_gradients(given, active, stages.zero_grads)
-            self._bound = given
+            self._bound = given, held_open(given)
 
     def step(self, grads: Gradients, grad_norm: object = None) -> None:
         """Update the parameters once; see `Optimizer.step`, and `step_accumulated` for ``grads=ACCUMULATED``."""
@@ -195,9 +197,10 @@ class Engine:
             return [None] * len(self._parameters)
         if grads is not BOUND:
             return ordered(grads, self._tree, self._parameters)
-        if self._bound is None:
+        given, _ = self._bound
+        if given is None:
             raise TypeError(UNBOUND)
-        return self._bound
+        return given
 
     def swapped(self) -> AbstractContextManager[None]:
         """Within ``with``, the averages are in the parameters' place, and the busy lock is held."""
@@ -303,10 +306,7 @@ class Engine:
         factor = 1.0
         if stages.clip_grad_norm is not None:
             if norm is None:
-                total = 0.0
-                for copy in copies:
-                    total += sum_of_squares(gradients[copy.parameter.index])
-                norm = sqrt(total) * scale
+                norm = sqrt(squares(None, [gradients[copy.parameter.index] for copy in copies])) * scale
             # With infinity the norm is only measured. A NaN is below no bound, so the factor becomes NaN too.
             if stages.clip_grad_norm != inf and not norm + 1e-6 <= stages.clip_grad_norm:
                 factor = stages.clip_grad_norm / (norm + 1e-6)
@@ -335,6 +335,14 @@ class Engine:
 def _are_finite(gradients: Iterable[Array], norm: float | None) -> bool:
     """Whether all gradients are; a norm that was given decides, for it is of all processes' gradients."""
     return all(np.isfinite(g).all() for g in gradients) if norm is None else isfinite(norm)
+
+
+def squares(kernels: object, blocks: Iterable[Array]) -> float:
+    """The sum of the squares of flat arrays: of each by itself, and then of all in their order."""
+    total = 0.0
+    for block in blocks:
+        total += sum_of_squares(block)
+    return total
 
 
 def _swapping(x: Array, y: Array, room: Array) -> list[Assignment]:

@@ -99,7 +99,8 @@ def given_norm(grad_norm: object, stages: Stages) -> float:
     """The norm of all gradients that `step` was given, checked; NaN and infinity say that one of them is not finite."""
     if stages.accumulate > 1:
         raise ValueError(
-            "grad_norm: with accumulate an update uses the mean of several gradients, whose norm this is not; leave it out"
+            "grad_norm: with accumulate an update uses the mean of several gradients, and this is not its norm; leave "
+            "it out"
         )
     norm = real("grad_norm", grad_norm)
     if norm < 0:
@@ -117,7 +118,9 @@ def nonfinite_error(
             place = tuple(int(i) for i in np.argwhere(~np.isfinite(array))[0])
             return ValueError(f"gradient of {parameter.label}: it holds {array[place]} at {place}; nothing was changed")
     if grad_norm is not None:
-        return ValueError(f"grad_norm: {grad_norm} was given, so a gradient elsewhere is not finite; nothing was changed")
+        return ValueError(
+            f"grad_norm: {grad_norm} was given, so a gradient elsewhere is not finite; nothing was changed"
+        )
     return ValueError("grads: one was not finite when it was checked, and has been written to since; no step was taken")
 
 

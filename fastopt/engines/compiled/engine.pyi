@@ -3,6 +3,7 @@ from types import ModuleType
 
 from fastopt.arrays.addresses import AddressMap
 from fastopt.arrays.forms import Gradients
+from fastopt.arrays.layout import Array
 from fastopt.arrays.nesting import Branch
 from fastopt.arrays.parameter import Parameter
 from fastopt.at_once import Assignment
@@ -15,6 +16,7 @@ CHUNK: int
 LIMITS: dict[str, int]
 
 def set_num_threads(n: int) -> None: ...
+def squares(kernels: ModuleType, blocks: list[Array]) -> float: ...
 
 class Engine:
     groups: list[object]

@@ -29,6 +29,7 @@ import numpy as np
 
 from fastopt.arrays.addresses import check_disjoint
 from fastopt.arrays.forms import ordered
+from fastopt.arrays.mapped import held_open
 from fastopt.arrays.nesting import fields_of, is_flat
 from fastopt.engines.busy import Undoing, check_in_place
 from fastopt.engines.shared import (
@@ -43,6 +44,8 @@ include "plan.pxi"
 include "staged.pxi"
 include "group.pxi"
 include "gradients.pxi"
+include "run.pxi"
+include "squares.pxi"
 
 cnp.import_array()
 
@@ -53,7 +56,6 @@ cdef enum:
 CHUNK = CHUNK_ELEMENTS
 LIMITS = {"state": MAX_BUFFERS - 2, "numbers": MAX_NUMBERS, "sums": MAX_SUMS}  # of a formula
 
-cdef int threads = 1
 cdef int64_t counts_end = COUNTS_END
 
 
@@ -63,29 +65,16 @@ def set_num_threads(int n):
     threads = n
 
 
-cdef struct Totals:
-    # As the Python class of this name has them in its array.
-    int64_t updates, calls, skipped_steps
-    double norm
-
-
-cdef class Engine(GradientChecks):
+cdef class Engine(Runner):
     cdef BusyLock busy
-    cdef Tensor** owners  # those whose own numbers a step has computed
-    cdef Py_ssize_t owned
     cdef readonly list groups  # a Group for each
     cdef readonly list stages  # a Staged; or None, when another engine has taken over
     cdef object kernels
     cdef set narrow  # the groups with float32 parameters
     cdef object python_totals
-    cdef Totals* totals
     cdef void* scratch_block
     cdef Py_ssize_t longest  # of the tensors
     cdef int scratches  # the threads that it has room for
-    cdef double scale
-    cdef bint reduces
-    cdef bint norm_is_given  # to this step
-    cdef double norm
     cdef int64_t stamp  # of the step that computed numbers last
 
     def __cinit__(self, BusyLock busy, kernels, list parameters, tree, addresses, totals, list kernel_calls, stages):
@@ -197,7 +186,7 @@ cdef class Engine(GradientChecks):
                     tensor.buffers[1] = tensor.grad_sum if self.plan.stages.accumulates else tensor.gradient
                     elements += tensor.n
                     size += tensor.n * tensor.itemsize * tensor.array_count
-            threads_used = self.threads_for(size)
+            threads_used = threads_for(size)
             if self.plan.stages.clips_value:
                 self.make_scratch(max(threads_used, 1))
             # From here on nothing can fail, and only gradients that are not finite can be refused.
@@ -223,7 +212,7 @@ cdef class Engine(GradientChecks):
                 self.plan.tensors[i].active = bound[i] is not None
                 self.parameters[i].check_bound(bound[i])
             self.check_gradients()
-            self.bound = bound
+            self.bound, self.mappings = bound, held_open(bound)
         finally:
             self.let_go()
             self.busy.drop()
@@ -258,7 +247,7 @@ cdef class Engine(GradientChecks):
             if self.plan.tensors[i].active:
                 size += self.plan.tensors[i].n * self.plan.tensors[i].itemsize
         with nogil:
-            do_pass(&self.plan, SWAP, self.threads_for(size))
+            do_pass(&self.plan, SWAP, threads_for(size))
 
     cdef int make_scratch(self, int count) except -1:
         """Have room for a chunk in each of so many threads."""
@@ -307,107 +296,6 @@ cdef class Engine(GradientChecks):
                 decay = at_update("ema_decay", decay, self.totals.updates, 1)
             self.plan.ema_numbers[0], self.plan.ema_numbers[1] = decay, 1 - <double>decay
         return 0
-
-    cdef int threads_for(self, Py_ssize_t size) noexcept nogil:
-        """How many threads pay for work on this many bytes; below 2 there is no work for helpers."""
-        return <int>min(<Py_ssize_t>threads, size // THREAD_BYTES)
-
-    cdef bint run(self, bint is_update, int threads_used) noexcept nogil:
-        """All that a step does once it is checked. Whether the gradients were found fit for an update."""
-        cdef Py_ssize_t i
-        cdef uint64_t before = 0
-        cdef bint finite
-        cdef Tensor* tensor
-        if self.plan.stages.flushes:
-            before = fastopt_mode()
-            fastopt_set_mode(fastopt_flushing(before))
-        finite = not self.plan.stages.checks_finite or (
-            isfinite(self.norm) != 0 if self.norm_is_given else self.are_finite(threads_used)
-        )
-        if finite and is_update:
-            self.update(threads_used)
-        elif finite:
-            do_pass(&self.plan, ACCUMULATE, threads_used)
-            self.totals.calls += 1
-            for i in range(self.count):
-                self.plan.tensors[i].counts[1] += self.plan.tensors[i].active
-        elif self.plan.stages.skips:
-            self.totals.skipped_steps += 1
-            for i in range(self.count):
-                tensor = &self.plan.tensors[i]
-                if self.plan.stages.zeroes and tensor.active and tensor.gradient != NULL:
-                    memset(tensor.gradient, 0, tensor.n * tensor.itemsize)
-        if self.plan.stages.flushes:
-            fastopt_set_mode(before)
-        return finite
-
-    cdef bint are_finite(self, int threads_used) noexcept nogil:
-        cdef Py_ssize_t i, j
-        cdef Tensor* tensor
-        do_pass(&self.plan, CHECK_FINITE, threads_used)
-        for i in range(self.count):
-            tensor = &self.plan.tensors[i]
-            if not tensor.active or tensor.gradient == NULL or isfinite(sum_of(&self.plan, tensor, 0)):
-                continue
-            if tensor.itemsize == 4:
-                return False
-            # Here the sum of the squares may have overflowed though all elements are finite.
-            for j in range(tensor.n):
-                if not isfinite((<const double*>tensor.gradient)[j]):
-                    return False
-        return True
-
-    cdef void update(self, int threads_used) noexcept nogil:
-        """The passes of a step that changes the parameters."""
-        cdef Py_ssize_t i
-        cdef Tensor* tensor
-        cdef Plan* plan = &self.plan
-        cdef int accumulate = ACCUMULATE if plan.stages.accumulates else 0
-        if self.norm_is_given:
-            self.totals.norm = self.norm
-        elif plan.stages.clip_norm >= 0:
-            if plan.stages.accumulates or not plan.stages.checks_finite:
-                do_pass(plan, accumulate | SUM_SQUARES, threads_used)
-                accumulate = 0
-            self.totals.norm = sqrt(self.total_of_squares()) * self.scale
-        else:
-            self.totals.norm = -1
-        if plan.stages.clip_norm >= 0:
-            self.clip_by_norm()
-        if self.reduces:
-            do_pass(plan, accumulate | REDUCE, threads_used)
-            accumulate = 0
-            for i in range(self.count):
-                if plan.tensors[i].active and plan.tensors[i].loop.sum_count > 0:
-                    finish(plan, &plan.tensors[i])
-        do_pass(plan, accumulate | UPDATE, threads_used)
-        for i in range(self.count):
-            if plan.tensors[i].active:
-                plan.tensors[i].counts[0] += 1
-                plan.tensors[i].counts[1] = 0
-                carry_on(&plan.tensors[i])
-        self.totals.updates += self.owned > 0
-        self.totals.calls = 0
-
-    cdef double total_of_squares(self) noexcept nogil:
-        """That of all gradients, whose chunks have been summed."""
-        cdef Py_ssize_t i
-        cdef double total = 0
-        for i in range(self.count):
-            if self.plan.tensors[i].active:
-                total += sum_of(&self.plan, &self.plan.tensors[i], 0)
-        return total
-
-    cdef void clip_by_norm(self) noexcept nogil:
-        """Multiply the scale of all gradients by what their norm demands."""
-        cdef Py_ssize_t i
-        cdef double factor = 1, bound = self.plan.stages.clip_norm
-        if bound != INFINITY and not self.totals.norm + 1e-6 <= bound:
-            factor = bound / (self.totals.norm + 1e-6)
-        self.plan.clip_numbers[0] *= factor
-        if not self.plan.stages.clips_value:
-            for i in range(self.owned):
-                self.owners[i].own_numbers[0] *= factor
 
 
 cdef void* data_of(block) noexcept:

@@ -41,6 +41,7 @@ cdef class GradientChecks:
     cdef pair[uintptr_t, Py_ssize_t]* order  # of the gradients in memory, as it was last: addresses and indices
     cdef Py_ssize_t count
     cdef list parameters, arrays, views, held, copied, bound
+    cdef list mappings  # of the bound gradients, held open
     cdef list rooms  # for the gradients that are numbers: an array for each parameter without axes, else None
     cdef object tree  # the parameters' nesting, a Branch
     cdef bint flat  # or is it nested further?

@@ -1,0 +1,132 @@
+"""For programs whose processes share the work: one buffer for all arrays, and norms of which each has a part."""
+
+from typing import Any
+
+import numpy as np
+
+from fastopt.arrays.forms import Gradients, Params, nesting_of
+from fastopt.arrays.layout import Array, check_writeable, dtype_name, flat, is_number, plain, start_of
+from fastopt.arrays.nesting import leaves, rebuilt
+from fastopt.engines.choice import get_backend
+
+
+def flatten(params: Params, out: Array | None = None) -> tuple[Array, Any]:
+    """Copy arrays into one buffer, so that they can be sent, reduced or shared as one.
+
+    Parameters
+    ----------
+    params : ndarray, or arrays nested in lists, tuples and mappings
+        Float32 or float64 arrays, all of one dtype: parameters or gradients.
+    out : ndarray, optional
+        The buffer, such as shared memory: contiguous, of that dtype, with one axis and exactly as many elements as the
+        arrays have together. By default it is made.
+
+    Returns
+    -------
+    buffer : ndarray
+        The elements of all arrays one after the other, each array's in its own memory order.
+    views : same nesting as params
+        Views into the buffer, with the shapes of the arrays.
+
+    Raises
+    ------
+    TypeError
+        Something is no array, or of another dtype.
+    ValueError
+        An array is there twice, there are none, or `out` has another shape, is read-only or shares memory with them.
+
+    Examples
+    --------
+    >>> buffer, (W, b) = flatten([np.ones((2, 2)), np.zeros(3)])
+    >>> buffer
+    array([1., 1., 1., 1., 0., 0., 0.])
+    >>> b[:] = 5
+    >>> buffer
+    array([1., 1., 1., 1., 5., 5., 5.])
+    """
+    found: list[tuple[str, Any]] = []
+    tree = leaves(nesting_of("params", params), (), found)
+    arrays = _checked(found)
+    size = sum(array.size for array in arrays)
+    buffer = np.empty(size, arrays[0].dtype) if out is None else _checked_out(out, size, arrays)
+    views: list[Array] = []
+    start = 0
+    for array in arrays:
+        views.append(buffer[start : start + array.size].reshape(array.shape, order="F" if array.flags.fnc else "C"))
+        start += array.size
+    for view, array in zip(views, arrays, strict=True):
+        view[...] = array
+    return buffer, rebuilt(tree, views)
+
+
+def _checked(found: list[tuple[str, Any]]) -> list[Array]:
+    """The arrays that `flatten` was given, with their names."""
+    labels = [f"parameter {name or index!r}" for index, (name, _) in enumerate(found)]
+    arrays = [plain(label, array) for label, (_, array) in zip(labels, found, strict=True)]
+    if not arrays:
+        raise ValueError("params: expected at least one array, found none")
+    seen: dict[int, str] = {}
+    for label, array in zip(labels, arrays, strict=True):
+        if not (array.dtype.char in "fd" and array.dtype.isnative):
+            raise TypeError(f"{label}: expected float32 or float64, found {dtype_name(array.dtype)}; convert it")
+        if array.dtype != arrays[0].dtype:
+            raise TypeError(
+                f"{label}: it is {array.dtype}, and {labels[0]} is {arrays[0].dtype}; flatten those of each dtype apart"
+            )
+        if array.size and start_of(array) in seen:
+            raise ValueError(f"{label}: it is the same array as {seen[start_of(array)]}; pass it once")
+        seen[start_of(array)] = label
+    return arrays
+
+
+def _checked_out(out: object, size: int, arrays: list[Array]) -> Array:
+    buffer = plain("out", out)
+    if buffer.dtype != arrays[0].dtype or buffer.shape != (size,) or not buffer.flags.c_contiguous:
+        raise ValueError(
+            f"out: expected a contiguous array of {arrays[0].dtype} and shape {(size,)}, found "
+            f"{dtype_name(buffer.dtype)} of shape {buffer.shape}"
+        )
+    check_writeable("out", buffer)
+    if any(np.shares_memory(buffer, array) for array in arrays):
+        raise ValueError("out: it shares memory with what is copied into it; pass another buffer")
+    return buffer
+
+
+def squares(grads: Gradients) -> float:
+    """The sum of the squares of all elements, as clipping by norm adds them up.
+
+    Parameters
+    ----------
+    grads : ndarray, or arrays nested in lists, tuples and mappings
+        Float32 or float64 arrays, in the order of the parameters. None counts nothing.
+
+    Returns
+    -------
+    float
+        In double precision, summed in the one order that all backends keep: for gradients in their parameters' memory
+        order, ``sqrt(squares(grads))`` is the norm that `clip_grad_norm` measures, to the last bit.
+
+    Raises
+    ------
+    TypeError
+        Something is no array, or neither float32 nor float64.
+
+    Examples
+    --------
+    >>> squares([np.array([3.0, 4.0]), np.array([[12.0]])])
+    169.0
+    """
+    found: list[tuple[str, Any]] = []
+    leaves([grads] if is_number(grads) else nesting_of("grads", grads), (), found, numbers=True)
+    blocks: list[Array] = []
+    for index, (name, g) in enumerate(found):
+        if g is None:
+            continue
+        label = f"gradient {name or index!r}"
+        array = np.asarray(g) if is_number(g) else plain(label, g)
+        if not (array.dtype.char in "fd" and array.dtype.isnative):
+            raise TypeError(f"{label}: expected float32 or float64, found {dtype_name(array.dtype)}; convert it")
+        blocks.append(flat(array if array.flags.forc and array.flags.aligned else np.array(array, order="C")))
+    backend = get_backend()
+    total: float = backend.squares(backend.kernels, blocks)
+    return total
