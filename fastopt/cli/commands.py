@@ -2,20 +2,18 @@
 
 import io
 import json
-import math
 import os
 import platform
 import sys
-from argparse import ArgumentParser, ArgumentTypeError, Namespace
+from argparse import ArgumentParser, Namespace
 from collections.abc import Callable, Sequence
-from typing import NoReturn
 
 import numpy as np
 
 import fastopt
 from fastopt.cli import timing
+from fastopt.cli.arguments import Parser, duration, picture_name, rule, whole
 from fastopt.engines import choice
-from fastopt.options import did_you_mean
 from fastopt.rules import VARIANTS
 
 SIZES = (100, 10_000, 1_000_000, 16_000_000)
@@ -23,51 +21,13 @@ SIZES = (100, 10_000, 1_000_000, 16_000_000)
 BENCH = """\
 One step, {dtype}, {backend}, {machine}, threads: {threads}
 limit: share of the speed of a loop that only moves memory
-NumPy: how many times as fast as the rule in plain NumPy
-"""
+NumPy: how many times as fast as the rule in plain NumPy"""
 DEMO = """\
 Handwritten digits, {backend}, epochs: {epochs}
 test:  accuracy on images that were not trained with
 NumPy: how many times as fast a step is as in plain NumPy
 bits:  whether the NumPy reference trained the same weights
 """
-
-
-class Parser(ArgumentParser):
-    """Says in one line what is wrong."""
-
-    def error(self, message: str) -> NoReturn:
-        self.exit(2, f"{self.prog}: {message}\n")
-
-
-def whole(text: str) -> int:
-    """A whole number from 1, as people write it."""
-    try:
-        number = float(text)
-    except ValueError:
-        number = math.nan
-    if not (number.is_integer() and 1 <= number < 2**31):
-        raise ArgumentTypeError(f"expected a whole number from 1 to 2**31 - 1, as in 1000 or 1e6, found {text!r}")
-    return int(number)
-
-
-def duration(text: str) -> float:
-    """Seconds: a finite number from 0."""
-    try:
-        seconds = float(text)
-    except ValueError:
-        seconds = math.nan
-    if not 0 <= seconds < math.inf:
-        raise ArgumentTypeError(f"expected a number of seconds from 0, found {text!r}")
-    return seconds
-
-
-def rule(text: str) -> str:
-    """The name of a rule, in capitals or not."""
-    names = {name.lower(): name for name in VARIANTS}
-    if text.lower() not in names:
-        raise ArgumentTypeError(f"there is no rule {text!r}{did_you_mean(text, VARIANTS)}")
-    return names[text.lower()]
 
 
 def info(given: Namespace) -> None:
@@ -96,20 +56,21 @@ def bench(given: Namespace) -> None:
     with fastopt.num_threads(given.threads):
         for n in given.sizes or SIZES:
             if not given.json:
-                print(f"{f'{n:,} elements':<27}{'µs':>11}{'GB/s':>7}{'limit':>7}{'NumPy':>8}", flush=True)
+                print(f"\n{f'{n:,} elements':<27}{'µs':>11}{'GB/s':>7}{'limit':>7}{'NumPy':>8}", flush=True)
             for name in given.rules or VARIANTS:
                 try:
                     row = timing.compare(name, n, np.dtype(given.dtype), backend, given.seconds)
                 except MemoryError:
                     sys.exit(f"fastopt bench: there is not enough memory for {n:,} elements; choose a smaller --size")
-                if given.json:
-                    print(json.dumps({"rule": name, "elements": n, **what, **row}), flush=True)
-                    continue
-                limit = "-" if row["of_limit"] is None else f"{row['of_limit']:.2f}"
-                speed = f"{row['seconds'] * 1e6:>11,.2f}{row['bandwidth'] / 1e9:>7.1f}"
-                print(f"{name:<27}{speed}{limit:>7}{row['speedup']:>8.1f}", flush=True)
-            if not given.json:
-                print()
+                shown = json.dumps({"rule": name, "elements": n, **what, **row}) if given.json else line(name, row)
+                print(shown, flush=True)
+
+
+def line(name: str, row: timing.Measured) -> str:
+    """A row of the table."""
+    limit = "-" if row["of_limit"] is None else f"{row['of_limit']:.2f}"
+    speed = f"{row['seconds'] * 1e6:>11,.2f}{row['bandwidth'] / 1e9:>7.1f}"
+    return f"{name:<27}{speed}{limit:>7}{row['speedup']:>8.1f}"
 
 
 def demo(given: Namespace) -> None:
@@ -140,13 +101,6 @@ def demo(given: Namespace) -> None:
         )
 
 
-def picture_name(text: str) -> str:
-    """A name by which the format of a picture is known."""
-    if not text.lower().endswith((".png", ".svg", ".pdf")):
-        raise ArgumentTypeError(f"expected a name that ends in .png, .svg or .pdf, found {text!r}")
-    return text
-
-
 def new_parser() -> Parser:
     parser = Parser("fastopt", description="Optimizer steps for NumPy arrays.")
     parser.add_argument("--version", action="version", version=f"fastopt {fastopt.__version__}")
@@ -170,8 +124,18 @@ def new_parser() -> Parser:
         " It is compared with the same rule in plain NumPy, and with a loop that only moves as much memory.",
     )
     add = timed.add_argument
-    add("--size", dest="sizes", type=whole, action="append", metavar="N", help="elements, as in 1e6; repeatable")
-    add("--rule", dest="rules", type=rule, action="append", metavar="RULE", help=f"repeatable: {'; '.join(VARIANTS)}")
+    sizes = " ".join(map(str, SIZES))
+    add(
+        "--size",
+        dest="sizes",
+        type=whole,
+        action="append",
+        metavar="N",
+        help=f"repeatable, as in 1e6; default: {sizes}",
+    )
+    add(
+        "--rule", dest="rules", type=rule, action="append", metavar="RULE", help=f"repeatable, of {'; '.join(VARIANTS)}"
+    )
     add("--dtype", choices=("float32", "float64"), default="float32", help="default: %(default)s")
     add("--backend", choices=choice.NAMES, help=f"default: {choice.DEFAULT}")
     add("--threads", type=whole, default=fastopt.get_num_threads(), metavar="N", help="default: %(default)s")
