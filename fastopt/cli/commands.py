@@ -124,18 +124,9 @@ def new_parser() -> Parser:
         " It is compared with the same rule in plain NumPy, and with a loop that only moves as much memory.",
     )
     add = timed.add_argument
-    sizes = " ".join(map(str, SIZES))
-    add(
-        "--size",
-        dest="sizes",
-        type=whole,
-        action="append",
-        metavar="N",
-        help=f"repeatable, as in 1e6; default: {sizes}",
-    )
-    add(
-        "--rule", dest="rules", type=rule, action="append", metavar="RULE", help=f"repeatable, of {'; '.join(VARIANTS)}"
-    )
+    sizes, rules = " ".join(map(str, SIZES)), "; ".join(VARIANTS)
+    add("--size", dest="sizes", type=whole, action="append", metavar="N", help=f"repeatable; default: {sizes}")
+    add("--rule", dest="rules", type=rule, action="append", metavar="RULE", help=f"repeatable; default: {rules}")
     add("--dtype", choices=("float32", "float64"), default="float32", help="default: %(default)s")
     add("--backend", choices=choice.NAMES, help=f"default: {choice.DEFAULT}")
     add("--threads", type=whole, default=fastopt.get_num_threads(), metavar="N", help="default: %(default)s")
