@@ -16,7 +16,7 @@ from fastopt.engines.choice import backends
 from fastopt.engines.compile_rule import compile
 from fastopt.engines.threads import get_num_threads, num_threads, set_num_threads
 from fastopt.optimizer import Optimizer
-from fastopt.parallel import flatten, squares
+from fastopt.parallel import flatten, squares, unflatten
 from fastopt.rules import LAMB, LARS, SGD, Adadelta, Adagrad, Adam, AdamW, Adan, Lion, RMSprop
 
 __version__ = "0.1.0"
@@ -39,6 +39,7 @@ __all__ = [
     "num_threads",
     "set_num_threads",
     "squares",
+    "unflatten",
 ]
 
 

@@ -7,10 +7,11 @@ import inspect
 
 _TEXTS = {
     "params": """\
-params : ndarray, iterable of ndarray, mapping of str to ndarray, iterable of (str, ndarray), or iterable of dict
+params : ndarray, arrays nested in lists, tuples and mappings, or iterable of dict
     The parameters, updated in place: float32 or float64 arrays of any shape, C- or F-contiguous, aligned, native
-    byte order, writeable, no two sharing memory. Dicts are parameter groups: ``"params"`` in any of the other
-    forms, beside the options that differ in the group.""",
+    byte order, writeable, no two sharing memory. ``(name, array)`` pairs are a mapping too. Names are those of a
+    mapping or of a named tuple, and in nestings paths, as in ``"encoder.0.W"``. Dicts that all have ``"params"`` are
+    parameter groups: there it is in any of the other forms, beside the options that differ in the group.""",
     "lr": """\
     The learning rate, not negative; or a function that returns it, given the number of updates that the optimizer
     has made before: 0 at the first.""",

@@ -132,15 +132,16 @@ class Optimizer(Checkpoints, StageOptions, Rule):
 
     # Steps
 
-    def step(self, grads: Gradients = BOUND, *, grad_norm: float | None = None) -> None:
+    def step(self, grads: Gradients = BOUND, grad_norm: float | None = None) -> None:
         """Update all parameters once, in place.
 
         Parameters
         ----------
-        grads : ndarray, iterable of ndarray, or mapping of str to ndarray; optional after `bind`
-            The gradients, in the order of the parameters or by their names; a single array where there is one
-            parameter. Each has its parameter's shape and dtype, and any strides. None skips a parameter with its
-            state and its step count.
+        grads : ndarray, or arrays nested in lists, tuples and mappings; optional after `bind`
+            The gradients, nested as the parameters are, or in a flat sequence, or by names; a single array where there
+            is one parameter. Each has its parameter's shape and dtype, and any strides. For a parameter without axes it
+            may be a Python float, or a number of NumPy's of that dtype. None skips a parameter with its state and its
+            step count, or all in its place.
         grad_norm : float, optional
             The norm of all gradients, where it was found elsewhere, as by processes that have a part of them each and
             add up their `squares`. It takes the place of the measured one in `clip_grad_norm` and in the property
@@ -166,7 +167,11 @@ class Optimizer(Checkpoints, StageOptions, Rule):
         -----
         All of it is checked before anything is written: a step happens whole or not at all.
         """
-        self._engines[0].step(grads, grad_norm)
+        # By place, not by name only: Python takes 10 ns to fill in the default of an argument that is by name only.
+        if grad_norm is None:
+            self._engines[0].step(grads)
+        else:
+            self._engines[0].step_with_norm(grads, grad_norm)
 
     def step_accumulated(self) -> None:
         """Update with what has accumulated so far, as after the last batches of an epoch.
@@ -186,8 +191,8 @@ class Optimizer(Checkpoints, StageOptions, Rule):
 
         Parameters
         ----------
-        grads : ndarray, iterable of ndarray, or mapping of str to ndarray
-            As `step` takes them. Each ``step()`` reads what the arrays hold then.
+        grads : ndarray, or arrays nested in lists, tuples and mappings
+            As `step` takes them, but no numbers. Each ``step()`` reads what the arrays hold then.
 
         Raises
         ------

@@ -6,8 +6,9 @@ import numpy as np
 
 from fastopt.arrays.forms import Gradients, Params, nesting_of
 from fastopt.arrays.layout import Array, check_writeable, dtype_name, flat, is_number, plain, start_of
-from fastopt.arrays.nesting import leaves, rebuilt
+from fastopt.arrays.nesting import Tree, leaves, rebuilt
 from fastopt.engines.choice import get_backend
+from fastopt.quiet import quietly
 
 
 def flatten(params: Params, out: Array | None = None) -> tuple[Array, Any]:
@@ -44,27 +45,69 @@ def flatten(params: Params, out: Array | None = None) -> tuple[Array, Any]:
     >>> buffer
     array([1., 1., 1., 1., 5., 5., 5.])
     """
-    found: list[tuple[str, Any]] = []
-    tree = leaves(nesting_of("params", params), (), found)
-    arrays = _checked(found)
-    size = sum(array.size for array in arrays)
-    buffer = np.empty(size, arrays[0].dtype) if out is None else _checked_out(out, size, arrays)
-    views: list[Array] = []
-    start = 0
-    for array in arrays:
-        views.append(buffer[start : start + array.size].reshape(array.shape, order="F" if array.flags.fnc else "C"))
-        start += array.size
+    arrays, tree = _arrays_of("params", params)
+    if out is None:
+        buffer = np.empty(sum(array.size for array in arrays), arrays[0].dtype)
+    else:
+        buffer = _checked_buffer("out", out, arrays)
+        check_writeable("out", buffer)
+        if any(np.shares_memory(buffer, array) for array in arrays):
+            raise ValueError("out: it shares memory with what is copied into it; pass another buffer")
+    views = _views(buffer, arrays)
     for view, array in zip(views, arrays, strict=True):
         view[...] = array
     return buffer, rebuilt(tree, views)
 
 
-def _checked(found: list[tuple[str, Any]]) -> list[Array]:
-    """The arrays that `flatten` was given, with their names."""
+def unflatten(buffer: Array, like: Params) -> Any:
+    """Give views into a buffer as `flatten` does, with what is in it already.
+
+    Parameters
+    ----------
+    buffer : ndarray
+        Contiguous, with one axis, such as shared memory that another process has filled.
+    like : ndarray, or arrays nested in lists, tuples and mappings
+        Arrays of the buffer's dtype and with as many elements in all. What they hold is not looked at.
+
+    Returns
+    -------
+    same nesting as like
+        Views into the buffer, with the shapes of the arrays.
+
+    Raises
+    ------
+    TypeError, ValueError
+        As `flatten` does.
+
+    Examples
+    --------
+    >>> like = {"W": np.zeros((2, 2)), "b": np.zeros(1)}
+    >>> unflatten(np.arange(5.0), like)
+    {'W': array([[0., 1.],
+           [2., 3.]]), 'b': array([4.])}
+    """
+    arrays, tree = _arrays_of("like", like)
+    return rebuilt(tree, _views(_checked_buffer("buffer", buffer, arrays), arrays))
+
+
+def _views(buffer: Array, arrays: list[Array]) -> list[Array]:
+    """Parts of a buffer with the shapes and memory orders of arrays."""
+    views: list[Array] = []
+    start = 0
+    for array in arrays:
+        views.append(buffer[start : start + array.size].reshape(array.shape, order="F" if array.flags.fnc else "C"))
+        start += array.size
+    return views
+
+
+def _arrays_of(what: str, params: Params) -> tuple[list[Array], Tree]:
+    """The arrays that can share a buffer, and their nesting."""
+    found: list[tuple[str, Any]] = []
+    tree = leaves(nesting_of(what, params), (), found)
     labels = [f"parameter {name or index!r}" for index, (name, _) in enumerate(found)]
     arrays = [plain(label, array) for label, (_, array) in zip(labels, found, strict=True)]
     if not arrays:
-        raise ValueError("params: expected at least one array, found none")
+        raise ValueError(f"{what}: expected at least one array, found none")
     seen: dict[int, str] = {}
     for label, array in zip(labels, arrays, strict=True):
         if not (array.dtype.char in "fd" and array.dtype.isnative):
@@ -76,20 +119,17 @@ def _checked(found: list[tuple[str, Any]]) -> list[Array]:
         if array.size and start_of(array) in seen:
             raise ValueError(f"{label}: it is the same array as {seen[start_of(array)]}; pass it once")
         seen[start_of(array)] = label
-    return arrays
+    return arrays, tree
 
 
-def _checked_out(out: object, size: int, arrays: list[Array]) -> Array:
-    buffer = plain("out", out)
-    if buffer.dtype != arrays[0].dtype or buffer.shape != (size,) or not buffer.flags.c_contiguous:
+def _checked_buffer(what: str, buffer: object, arrays: list[Array]) -> Array:
+    given, shape = plain(what, buffer), (sum(array.size for array in arrays),)
+    if given.dtype != arrays[0].dtype or given.shape != shape or not given.flags.c_contiguous:
         raise ValueError(
-            f"out: expected a contiguous array of {arrays[0].dtype} and shape {(size,)}, found "
-            f"{dtype_name(buffer.dtype)} of shape {buffer.shape}"
+            f"{what}: expected a contiguous array of {arrays[0].dtype} and shape {shape}, found "
+            f"{dtype_name(given.dtype)} of shape {given.shape} and strides {given.strides}"
         )
-    check_writeable("out", buffer)
-    if any(np.shares_memory(buffer, array) for array in arrays):
-        raise ValueError("out: it shares memory with what is copied into it; pass another buffer")
-    return buffer
+    return given
 
 
 def squares(grads: Gradients) -> float:
@@ -128,5 +168,4 @@ def squares(grads: Gradients) -> float:
             raise TypeError(f"{label}: expected float32 or float64, found {dtype_name(array.dtype)}; convert it")
         blocks.append(flat(array if array.flags.forc and array.flags.aligned else np.array(array, order="C")))
     backend = get_backend()
-    total: float = backend.squares(backend.kernels, blocks)
-    return total
+    return quietly(lambda: backend.squares(backend.kernels, blocks))

@@ -65,7 +65,10 @@ def test_imports_run_one_way_between_packages():
 
 
 HERE = Path(__file__).parent
-FOLDERS = {ROOT: ("py", "pxd", "pyx", "pxi", "hpp", "h"), HERE: ("py",), HERE.parent / "bench": ("py",)}
+FOLDERS = {
+    ROOT: ("py", "pxd", "pyx", "pxi", "hpp", "h"),
+    **dict.fromkeys((HERE, HERE.parent / "bench", HERE.parent / "examples"), ("py",)),
+}
 BY_HAND = [
     path
     for folder, endings in FOLDERS.items()

@@ -5,10 +5,7 @@ import signal
 
 import numpy as np
 import pytest
-from helpers import (
-    assert_same_bits,
-    interrupted,
-)
+from helpers import assert_same_bits, assert_same_optimizer, interrupted
 
 import fastopt
 
@@ -167,3 +164,65 @@ def test_without_averages(backend):
         opt.ema  # noqa: B018
     with pytest.raises(AttributeError, match="make the optimizer with ema_decay"), opt.swap_ema():
         pass
+
+
+def warm_up(n):
+    return min((1 + n) / (10 + n), 0.9)
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_decay_as_a_function(dtype, backend):
+    """It is called once for an update, with the number of those before."""
+    p, q, calls = np.array([1.0, 2.0], dtype), np.ones(3, dtype), []
+
+    def decay(n):
+        calls.append(n)
+        return warm_up(n)
+
+    groups = [{"params": [p]}, {"params": [q], "lr": 0.25}]
+    opt = fastopt.SGD(groups, lr=0.5, ema_decay=decay, accumulate=2, backend=backend)
+    expected = p.copy()
+    for n in range(4):
+        opt.step([np.ones(2, dtype), np.ones(3, dtype)])
+        opt.step([np.ones(2, dtype), np.ones(3, dtype)])
+        expected = dtype(warm_up(n)) * expected + dtype(1 - warm_up(n)) * p
+        assert_same_bits(opt.ema[0], expected)
+    assert calls == [0, 1, 2, 3]
+    opt.step([None, None])
+    opt.step([None, None])
+    assert calls == [0, 1, 2, 3]  # nothing was updated
+
+
+@pytest.mark.parametrize(
+    ("value", "error", "message"),
+    [
+        (1.0, ValueError, r"ema_decay: 1.0 was given by its function, called with 1; it must be in \[0, 1\)"),
+        (np.nan, ValueError, "ema_decay: nan was given by its function"),
+        ("x", TypeError, "ema_decay: expected a number, found 'x' by its function, called with 1"),
+    ],
+)
+def test_wrong_decays_of_functions(value, error, message, backend):
+    opt = fastopt.Adam({"p": np.ones(2)}, ema_decay=lambda n: 0.5 if n == 0 else value, backend=backend)
+    opt.step([np.ones(2)])
+    before = copy.deepcopy(opt)
+    with pytest.raises(error, match=message):
+        opt.step([np.ones(2)])
+    assert_same_optimizer(opt, before)
+
+
+def test_decay_changes_between_number_and_function(backend, tmp_path):
+    opt = fastopt.SGD({"p": np.ones(2)}, lr=1.0, ema_decay=0.5, backend=backend)
+    opt.ema_decay = warm_up
+    opt.step([np.ones(2)])
+    assert opt.ema["p"][0] == 0.1
+    other = fastopt.SGD({"p": np.ones(2)}, lr=1.0, ema_decay=0.25, backend=backend)
+    other.load_state_dict(opt.state_dict())
+    assert other.ema_decay is warm_up
+    opt.save(tmp_path / "file")
+    other.ema_decay = 0.25
+    other.load(tmp_path / "file")  # which holds no functions
+    assert other.ema_decay == 0.25
+    assert_same_bits(other.ema["p"], opt.ema["p"])
+    opt.ema_decay = 0.5
+    opt.step([np.ones(2)])
+    assert opt.ema["p"][0] == 0.5 * 0.1 + 0.5 * -1.0

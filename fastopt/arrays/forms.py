@@ -84,6 +84,7 @@ def joined(tree: Branch | None, others: Iterable[tuple[Branch, int]]) -> Branch:
 
 _FORMS = {
     "params": "an array, arrays nested in lists, tuples and mappings, (name, array) pairs or group dicts",
+    "like": "an array, or arrays nested in lists, tuples and mappings",
     "param_names": "a sequence of names",
     "grads": "an array, or arrays in the same nesting as the parameters",
 }
@@ -123,7 +124,7 @@ def ordered(grads: Any, tree: Branch, parameters: Sequence[Parameter]) -> list[A
             tree = Branch(dict, tuple(names), tuple(names.values()))
     elif not fields_of(grads):
         given = items = as_list("grads", grads)
-        if len(items) == count and not any(map(opened, items)):
+        if len(items) == count and (is_flat(tree) or not any(map(opened, items))):
             return items  # in their order
         if len(items) != count and is_flat(tree):
             raise ValueError(

@@ -46,6 +46,11 @@ def fields_of(item: Any) -> tuple[str, ...] | None:
     return fields if isinstance(item, tuple) else None
 
 
+def is_named(item: Any) -> bool:
+    """Whether it is a mapping or a named tuple."""
+    return isinstance(item, Mapping) or fields_of(item) is not None
+
+
 def _is_pair(item: Any) -> bool:
     return isinstance(item, tuple) and len(cast("Sequence[object]", item)) == 2 and isinstance(item[0], str)
 
@@ -117,10 +122,9 @@ def place(tree: Tree, grads: Any, where: str, placed: list[Any]) -> None:
 def _place_sequence(tree: Branch, grads: Any, where: str, placed: list[Any]) -> None:
     found = opened(grads)
     if found is None or found[1] is not None:
-        raise TypeError(
-            f"grads{_at(where)}: expected a list or tuple, as the parameters are nested, found {type(grads).__name__}"
-        )
-    _, _, items = found
+        kind = type(grads).__name__ if found is None or is_named(grads) else "pairs with names"
+        raise TypeError(f"grads{_at(where)}: expected a list or tuple, as the parameters are nested, found {kind}")
+    items = found[2]
     if len(items) != len(tree.items):
         raise ValueError(
             f"grads{_at(where)}: {len(items)} were given for {len(tree.items)}; pass one for each, None for those to "
@@ -131,13 +135,14 @@ def _place_sequence(tree: Branch, grads: Any, where: str, placed: list[Any]) -> 
 
 
 def _place_by_name(tree: Branch, names: tuple[str, ...], grads: Any, where: str, placed: list[Any]) -> None:
-    found = opened(grads)
-    if found is None or found[1] is None:
+    found = opened(grads) if is_named(grads) else None
+    if found is None:
         raise TypeError(
             f"grads{_at(where)}: expected a mapping with {', '.join(names)}, as the parameters are nested, found "
             f"{type(grads).__name__}"
         )
-    given: dict[Any, Any] = dict(zip(found[1], found[2], strict=True))
+    _, of_grads, items = found
+    given: dict[Any, Any] = dict(zip(of_grads or (), items, strict=True))
     for name in given:
         if name not in names:
             full = f"{where}{name}" if isinstance(name, str) else name

@@ -2,6 +2,7 @@
 
 import os
 import warnings
+from collections.abc import Callable
 from functools import cache
 from importlib import import_module
 from importlib.util import find_spec
@@ -9,6 +10,7 @@ from types import ModuleType
 from typing import Any, NamedTuple
 from weakref import WeakSet
 
+from fastopt.arrays.layout import Array
 from fastopt.engines import numpy
 from fastopt.engines.freshness import warn_if_stale
 from fastopt.engines.shared import loops_of
@@ -28,7 +30,7 @@ class Backend(NamedTuple):
 
     name: str
     engine: Any
-    squares: Any
+    squares: Callable[[Any, list[Array]], float]
     kernels: ModuleType | None
 
 

@@ -158,8 +158,12 @@ class Engine:
             self._check_gradients(given, active, stages.zero_grads)
             self._bound = given, held_open(given)
 
-    def step(self, grads: Gradients, grad_norm: object = None) -> None:
+    def step(self, grads: Gradients) -> None:
         """Update the parameters once; see `Optimizer.step`, and `step_accumulated` for ``grads=ACCUMULATED``."""
+        self.step_with_norm(grads, None)
+
+    def step_with_norm(self, grads: Gradients, grad_norm: object) -> None:
+        """The same, with the norm of the gradients where it is not None."""
         with not_busy(self._busy):
             stages, totals = self._stages_in_use(), self._totals
             if grads is ACCUMULATED and totals.calls == 0:

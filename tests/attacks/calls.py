@@ -24,6 +24,10 @@ def falling(n):
     return 0.1 / (1 + n)
 
 
+def ordinary(label, name, size, dtype):
+    return np.ones(size, dtype)
+
+
 # Each with a different set of stages; the number is how many steps are made before the call.
 ALL = {"ema_decay": 0.9, "clip_grad_norm": 1.0, "clip_grad_value": 0.1, "nonfinite": "skip", "zero_grads": True}
 FLUSHING = {"flush_subnormals": len(fastopt.backends()) > 1}  # where there is a compiled part
@@ -32,6 +36,7 @@ KINDS = {
     "sgd": (fastopt.SGD, {"lr": 0.1, "momentum": 0.9, "accumulate": 2, "zero_grads": True}, 2),
     "lamb": (fastopt.LAMB, {"lr": 0.1, "accumulate": 2, **ALL, "zero_grads": False}, 3),
     "plain": (fastopt.Adam, {"lr": 0.1, **FLUSHING}, 1),
+    "nested": (fastopt.SGD, {"momentum": 0.9, "accumulate": 2, "ema_decay": falling, "state_memory": ordinary}, 3),
     "own": (Estimated, {"lr": 0.1, "ema_decay": 0.9, "clip_grad_norm": np.inf}, 2),
 }
 
@@ -51,7 +56,7 @@ class Scene:
     def __init__(self, kind: str, backend: str, large: bool = False) -> None:
         self.rng = np.random.default_rng(0)
         self.rule, self.options, steps = KINDS[kind]
-        self.backend, self.ema = backend, "ema_decay" in self.options
+        self.backend, self.ema, self.nested = backend, "ema_decay" in self.options, kind == "nested"
         f4, f8 = np.float32, np.float64
         self.parameters = {
             "w": self.random((3, 4), f4),
@@ -77,10 +82,16 @@ class Scene:
         return [np.asarray(self.random(p.shape, p.dtype), order="K") for p in self.parameters.values()]
 
     def construct(self):
-        names = list(self.parameters)
-        groups = [{name: self.parameters[name] for name in some} for some in (names[:2], names[2:])]
-        first, second = ({"params": group} for group in groups)
+        first, second = ({"params": group} for group in self.grouped(self.parameters.values()))
         return self.rule([first, second | {"weight_decay": 0.01}], backend=self.backend, **self.options)
+
+    def grouped(self, arrays):
+        """Arrays as the two groups have them."""
+        a, b, c, d, e = arrays
+        if self.nested:
+            return {"first": (a, {"b": b})}, {"second": [[c], (d, e)]}
+        names = list(self.parameters)
+        return dict(zip(names, (a, b), strict=False)), dict(zip(names[2:], (c, d, e), strict=True))
 
     def twin(self, steps):
         """An optimizer of the same kind and parameters of the same values, some steps ahead."""
@@ -121,7 +132,12 @@ def step_list(s):
 
 
 def by_name(s):
-    s.given = dict(zip(s.parameters, s.gradients, strict=True))
+    first, second = s.grouped(s.gradients)
+    s.given = first | second
+
+
+def as_number(s):
+    s.gradients[2] = s.gradients[2][()]
 
 
 def strided(s):
@@ -139,6 +155,14 @@ def not_finite(s):
 
 def step_given(s):
     s.opt.step(s.given)
+
+
+def step_with_norm(s):
+    s.opt.step(s.gradients, grad_norm=3.0)
+
+
+def step_accumulated(s):
+    s.opt.step_accumulated()
 
 
 def step_bound(s):
@@ -226,6 +250,9 @@ CALLS = {
     "construct": Call(construct, without_optimizer),
     "step": Call(step_list),
     "step_dict": Call(step_given, by_name),
+    "step_number": Call(step_list, as_number, lambda s: not s.options.get("zero_grads")),
+    "step_with_norm": Call(step_with_norm, fits=lambda s: "accumulate" not in s.options),
+    "step_accumulated": Call(step_accumulated, fits=lambda s: "accumulate" in s.options),
     "step_bound": Call(step_bound, bind),
     "step_strided": Call(step_list, strided),
     "step_without": Call(step_list, without_some),

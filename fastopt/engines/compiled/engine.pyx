@@ -151,7 +151,15 @@ cdef class Engine(Runner):
         self.plan.stages = &(<Staged>staged).numbers
         return 0
 
-    def step(self, grads, grad_norm=None):
+    # Two methods, because a call with one argument costs less than one that may have two.
+
+    def step(self, grads):
+        self.take_step(grads, None)
+
+    def step_with_norm(self, grads, grad_norm):
+        self.take_step(grads, grad_norm)
+
+    cdef int take_step(self, grads, grad_norm) except -1:
         cdef Py_ssize_t i, elements = 0, size = 0
         cdef int threads_used
         cdef bint of_accumulated = grads is ACCUMULATED
@@ -163,7 +171,7 @@ cdef class Engine(Runner):
             if not of_accumulated:
                 self.hold(grads)
             elif self.totals.calls == 0:
-                return
+                return 0
             self.norm_is_given = grad_norm is not None
             if self.norm_is_given:
                 self.norm = given_norm(grad_norm, (<Staged>self.stages[0]).stages)
@@ -201,6 +209,7 @@ cdef class Engine(Runner):
         finally:
             self.let_go()
             self.busy.drop()
+        return 0
 
     def bind(self, grads):
         """Keep the gradients for steps that are given none."""

@@ -89,16 +89,15 @@ cdef class GradientChecks:
     cdef int hold(self, grads) except -1:
         """Keep the gradients in the order of the parameters, so that the caller's code cannot free them."""
         cdef Py_ssize_t i
-        cdef bint in_order = self.flat
         if grads is BOUND:
             if self.bound is None:
                 raise TypeError(UNBOUND)
-            grads, in_order = self.bound, True
+            grads = self.bound
         elif cnp.PyArray_CheckExact(grads) and self.count == 1:
-            grads, in_order = [grads], True
-        elif self.place(self.tree, grads):
-            return 0
-        if not (in_order and (type(grads) is list or type(grads) is tuple) and len(grads) == self.count):
+            grads = [grads]
+        elif not (self.flat and (type(grads) is list or type(grads) is tuple) and len(grads) == self.count):
+            if self.place(self.tree, grads):
+                return 0
             grads = ordered(grads, self.tree, self.parameters)
         for i in range(self.count):
             self.held[i] = grads[i]
