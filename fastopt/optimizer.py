@@ -298,6 +298,7 @@ class Optimizer(Checkpoints, StageOptions, Rule):
         check_names(parameters)
         tree = nesting or joined(self._tree, trees)
         blocks = [block for parameter in parameters for block in parameter.blocks()]
+        held = held_open(blocks)
         check_files(blocks)
         addresses = AddressMap(blocks)
         for parameter in parameters[len(self._parameters) :]:
@@ -316,7 +317,7 @@ class Optimizer(Checkpoints, StageOptions, Rule):
         assign(
             [
                 *((self._built, name, value) for name, value in built.items()),
-                (self._built, "held", held_open(block for _, block in blocks)),
+                (self._built, "held", held),
                 (self._engines, 0, engine),
                 *(group._attached(engine) for group in groups),
                 *([] if self._engine is None else self._engine.retirement()),

@@ -104,7 +104,7 @@ def _views(buffer: Array, arrays: list[Array]) -> list[Array]:
 def _arrays_of(what: str, params: Params) -> tuple[list[Array], Tree]:
     """The arrays that can share a buffer, and their nesting."""
     found: list[tuple[str, Any]] = []
-    tree = leaves(nesting_of(what, params), (), found)
+    tree = leaves(what, nesting_of(what, params), (), found)
     labels = [f"parameter {name or index!r}" for index, (name, _) in enumerate(found)]
     arrays = [plain(label, array) for label, (_, array) in zip(labels, found, strict=True)]
     if not arrays:
@@ -120,9 +120,8 @@ def _arrays_of(what: str, params: Params) -> tuple[list[Array], Tree]:
             raise TypeError(
                 f"{label}: it is {array.dtype}, and {labels[0]} is {arrays[0].dtype}; flatten those of each dtype apart"
             )
-        if array.size and start_of(array) in seen:
+        if array.size and seen.setdefault(start_of(array), label) != label:
             raise ValueError(f"{label}: it is the same array as {seen[start_of(array)]}; pass it once")
-        seen[start_of(array)] = label
     return arrays, tree
 
 
@@ -161,7 +160,7 @@ def squares(grads: Gradients) -> float:
     169.0
     """
     found: list[tuple[str, Any]] = []
-    leaves([grads] if is_number(grads) else nesting_of("grads", grads), (), found, numbers=True)
+    leaves("grads", [grads] if is_number(grads) else nesting_of("grads", grads), (), found)
     blocks: list[Array] = []
     for index, (name, g) in enumerate(found):
         if g is None:

@@ -163,7 +163,7 @@ def test_no_parameters(params, backend):
         ([{"params": {"a": np.zeros(2)}}, {"params": {"a": [np.zeros(2)]}}], ValueError, "ways that do not fit"),
         ([{"params": [[np.zeros(2)]]}, {"params": {"a": np.zeros(2)}}], ValueError, "ways that do not fit together"),
         ({3: np.zeros(2)}, TypeError, "params: expected names that are strings, found int"),
-        ([("W", np.zeros(2)), ("W", np.zeros(2))], ValueError, "params: the name 'W' is given to 2 parameters"),
+        ([("W", np.zeros(2)), ("W", np.zeros(2))], ValueError, "params: the name 'W' is there twice; give each one"),
         ([{"params": [np.zeros(2)], "param_names": ["a", "b"]}], ValueError, "param_names: 2 names were given for 1"),
         ([{"params": {"W": np.zeros(2)}, "param_names": ["W"]}], ValueError, "param_names: the params have names"),
         ([{"params": [np.zeros(2)], "param_names": 7}], TypeError, "param_names: expected .* found int"),

@@ -131,3 +131,16 @@ def test_bound_gradients_stay_open(make, memory, backend):
     assert (p[0] == -1).all()
     opt.bind([np.ones(100), None])
     memory.close()
+
+
+def test_memory_that_is_closed_already(memory, backend):
+    """It is refused before anything reads it."""
+    a = in_ndarray(memory)
+    memory.close()
+    with pytest.raises(ValueError, match=r"^parameter 'W': its memory is gone, because what it lay in is closed"):
+        fastopt.SGD({"W": a}, ema_decay=0.5, backend=backend)
+    opt = fastopt.SGD({"W": np.zeros((2, 100), order="F")}, momentum=0.9, backend=backend)
+    with pytest.raises(ValueError, match=r"^gradient of parameter 'W': its memory is gone"):
+        opt.bind({"W": a})
+    with pytest.raises(ValueError, match=r"^the state 'momentum_buffer' of parameter 'W': its memory is gone"):
+        fastopt.SGD({"W": np.zeros(200)}, momentum=0.9, state_memory=lambda *_: a.reshape(-1), backend=backend)

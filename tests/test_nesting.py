@@ -161,13 +161,13 @@ NESTS = st.recursive(
 def test_any_nesting(nest, numbers):
     """Nested gradients do what the same ones do in a list, on every backend."""
     found = []
-    tree = leaves(nest, (), found)
+    tree = leaves("params", nest, (), found)
     assert mapped(id, rebuilt(tree, [leaf for _, leaf in found])) == mapped(id, nest)
     if not found:
         return
     grads = mapped(lambda p: None if numbers.random() < 0.2 else np.full(p.shape, numbers.random()), nest)
     of_grads = []
-    leaves(grads, (), of_grads)
+    leaves("params", grads, (), of_grads)
     flat = [leaf.copy() for _, leaf in found]
     expected = fastopt.Adam(flat, ema_decay=0.5, backend="numpy")
     expected.step([g for _, g in of_grads])
@@ -177,6 +177,56 @@ def test_any_nesting(nest, numbers):
         for mine, theirs in zip(opt.param_groups[0]["params"], flat, strict=True):
             assert_same_bits(mine, theirs)
         assert mapped(np.shape, opt.ema) == mapped(np.shape, nest) or found[0][0].count(".") == 0
+
+
+def test_none_for_branches_is_no_gradient_of_another_parameter(backend):
+    """A list that could be in the order of all parameters as well, for there are as many as items at the top."""
+    opt = fastopt.SGD([(ones(1), ones(1)), ones(1), ()], backend=backend)
+    opt.step([None, ones(1), None])
+    assert [state["step"] for state in opt.state] == [0, 0, 1]
+    opt.step([None, ones(1), ones(1)])
+    assert [state["step"] for state in opt.state] == [0, 1, 2]
+
+
+@pytest.mark.parametrize("nest", [[("a", [ones(1)]), ("a", {"b": ones(1)})], {"c": [("a", ones(1)), ("a", [])]}])
+def test_names_that_are_there_twice(nest):
+    for make in (fastopt.SGD, fastopt.flatten):
+        with pytest.raises(ValueError, match=r"params: the name '(c\.)?a' is there twice"):
+            make(nest)
+    with pytest.raises(ValueError, match=r"grads: the name '(c\.)?a' is there twice"):
+        fastopt.squares(nest)
+    with pytest.raises(TypeError, match="grads: expected names that are strings, found int"):
+        fastopt.squares({1: ones(1)})
+
+
+def test_pairs_are_no_gradients_by_name(backend):
+    """Whatever the parameters are, and on every backend alike."""
+    opt = fastopt.SGD([[ones(1), ones(1)], [ones(1), ones(1)]], backend=backend)
+    with pytest.raises(TypeError, match=r"gradient of parameter '0.0': expected a NumPy array, found str"):
+        opt.step([("x", ones(1)), ("y", ones(1))])
+
+
+@pytest.mark.parametrize("fields", [["W", "b"], ("W",), 5, None])
+def test_other_fields_make_no_named_tuple(fields, backend):
+    kind = type("Kind", (tuple,), {"_fields": fields})
+    opt = fastopt.SGD(kind([ones(1), ones(1)]), lr=1.0, backend=backend)
+    opt.step(kind([ones(1), None]))
+    assert [state["step"] for state in opt.state] == [1, 0]
+
+
+def test_empty_branches(backend):
+    class Nothing(NamedTuple):
+        pass
+
+    nest = {"a": Nothing(), "b": ones(1), "c": {}}
+    _, views = fastopt.flatten(nest)
+    assert type(views["a"]) is Nothing
+    opt = fastopt.SGD(nest, backend=backend)
+    opt.step({"a": Nothing(), "b": ones(1), "c": {}})
+    opt.step({"a": {}, "b": ones(1), "c": None})
+    assert opt.updates == 2
+    with pytest.raises(TypeError, match=r"grads at 'c': expected a mapping with nothing in it, .* found tuple"):
+        opt.step({"a": None, "b": ones(1), "c": ()})
 
 
 # Numbers as gradients
@@ -212,6 +262,13 @@ def test_numbers_that_are_not_finite(backend):
     opt.nonfinite = "skip"
     opt.step({"p": np.inf})
     assert (p, opt.skipped_steps) == (0.5, 1)
+
+
+def test_floats_that_float32_cannot_hold(backend):
+    """They are infinite when they are checked, whatever was given."""
+    opt = fastopt.SGD({"p": np.array(0.5, np.float32)}, nonfinite="raise", backend=backend)
+    with pytest.raises(ValueError, match=r"gradient of parameter 'p': it holds inf at \(\); nothing was changed"):
+        opt.step({"p": 1e300})
 
 
 def test_accumulated_numbers(backend):

@@ -59,6 +59,14 @@ def test_flatten_into_a_buffer():
     np.testing.assert_array_equal(out, [3, 3, 0, 0, 0])
 
 
+def test_flatten_parts_of_an_array():
+    """Only the same elements twice are refused: not those that begin where an empty part does."""
+    whole = np.arange(5.0)
+    buffer, views = fastopt.flatten([whole[:0], whole, whole[:0]])
+    assert_same_bits(buffer, whole)
+    assert [view.size for view in views] == [0, 5, 0]
+
+
 def test_unflatten(rng):
     params = {"l0": (np.asfortranarray(rng.normal(size=(2, 3))), np.array(7.0)), "l1": [rng.normal(size=4)]}
     buffer, views = fastopt.flatten(params)

@@ -69,7 +69,7 @@ CONSTRUCTOR = {
     ),
     "one name for two": (
         lambda s: remake(s, [("W", s.W), ("W", s.b)]),
-        "params: |'W' is given to 2 parameters|give each one of its own",
+        "params: |'W' is there twice|give each one of its own",
         lambda s: remake(s, [("W", s.W), ("b", s.b)]),
     ),
     "groups and arrays": (

@@ -56,6 +56,20 @@ def test_memory_maps(tmp_path, backend):
     assert_same_bits(np.fromfile(tmp_path / "parameter 'W' exp_avg"), np.full(100, 1 - 0.9))
 
 
+def test_what_its_user_does_to_the_arrays(backend):
+    """Only their elements are shared: not their shapes, types and flags."""
+    memory = {}
+    opt = fastopt.Adam({"W": np.ones(4)}, state_memory=given_memory(memory), backend=backend)
+    same = fastopt.Adam({"W": np.ones(4)}, backend=backend)
+    first, second = memory.values()
+    first.shape = (2, 2)
+    first.flags.writeable = False
+    second.dtype = np.int64
+    for one in (opt, same):
+        one.step({"W": np.ones(4)})
+    assert_same_optimizer(opt, same)
+
+
 @pytest.mark.parametrize("copied", [copy.deepcopy, lambda opt: pickle.loads(pickle.dumps(opt))])
 def test_copies_have_memory_of_their_own(copied, backend):
     memory = {}

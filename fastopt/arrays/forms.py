@@ -9,7 +9,7 @@ import numpy as np
 
 from fastopt.arrays.kinds import cure, is_array_like, type_name
 from fastopt.arrays.layout import Array, is_number
-from fastopt.arrays.nesting import Branch, fields_of, is_flat, leaves, merged, moved, opened, place
+from fastopt.arrays.nesting import Branch, fields_of, is_flat, leaves, may_be_nested, merged, moved, place
 from fastopt.arrays.parameter import Parameter
 
 # One Iterable of all kinds of items: of several, checkers would not know which one a list is meant for. Lists of lists
@@ -59,7 +59,7 @@ def group_dict(group: Any) -> dict[str, Any]:
     if is_array_like(given):
         given = (cast("object", given),)
     found: list[tuple[str, Any]] = []
-    tree = cast(Branch, leaves(given, (), found))
+    tree = cast(Branch, leaves("params", given, (), found))
     params = [array for _, array in found]
     names = None if is_flat(tree) and tree.names is None else [name for name, _ in found]
     beside = mapping.get("param_names")
@@ -73,7 +73,7 @@ def group_dict(group: Any) -> dict[str, Any]:
                 f"param_names: {len(names)} names were given for {len(params)} parameters; give one for each"
             )
         pairs = zip(names, params, strict=True)
-        tree = cast(Branch, leaves(dict(pairs), (), []))
+        tree = cast(Branch, leaves("params", dict(pairs), (), []))
     return {**mapping, "params": params, "param_names": names, "param_tree": tree}
 
 
@@ -139,9 +139,9 @@ def ordered(grads: Any, tree: Branch, parameters: Sequence[Parameter]) -> list[A
         # By dotted names as well as nested.
         if tree.names is None or any(name in names and name not in tree.names for name in given):
             tree = Branch(dict, tuple(names), tuple(names.values()))
-    elif not fields_of(grads):
+    elif fields_of(grads) is None:
         given = items = as_list("grads", grads)
-        if len(items) == count and (is_flat(tree) or not any(map(opened, items))):
+        if len(items) == count and (is_flat(tree) or not may_be_nested(tree, items)):
             return items  # in their order
         if len(items) != count and is_flat(tree):
             raise ValueError(

@@ -38,18 +38,28 @@ def check_files(blocks: Iterable[tuple[str, Array]]) -> None:
             )
 
 
-def held_open(arrays: Iterable[Array | None]) -> list[memoryview]:
+def held_open(arrays: Iterable[tuple[str, Array | None]]) -> list[memoryview]:
     """What keeps the mappings of arrays from being closed: as long as it lives, closing one raises BufferError.
 
-    NumPy itself lets them be closed, and the next access ends the process.
+    NumPy itself lets them be closed, and the next access ends the process. So this comes before any. The arrays come
+    with their labels.
     """
-    mappings = {id(mapping): mapping for array in arrays if (mapping := _mapping_of(array)) is not None}
-    return [memoryview(mapping) for mapping in mappings.values()]
+    held: dict[int, memoryview] = {}
+    for label, array in arrays:
+        try:
+            mapping = _mapping_of(array)
+            if mapping is not None and id(mapping) not in held:
+                held[id(mapping)] = memoryview(mapping)
+        except ValueError:  # also of a memoryview that was released
+            raise ValueError(
+                f"{label}: its memory is gone, because what it lay in is closed; pass an array in open memory"
+            ) from None
+    return list(held.values())
 
 
 def _mapping_of(array: Array | None) -> mmap.mmap | None:
     """The mapping that an array is a part of, or None."""
-    owner: Any = array
+    owner: Any = array if isinstance(array, np.ndarray) else None
     while owner is not None:
         if isinstance(owner, np.ndarray):
             owner = owner.base

@@ -34,7 +34,7 @@ def opened(item: Any) -> tuple[type[Any], tuple[Any, ...] | None, list[Any]] | N
         return None
     items: list[Any] = list(cast("Sequence[object]", item))
     kind: type[Any] = type(cast("object", item))
-    if fields := fields_of(item):
+    if (fields := fields_of(item)) is not None:
         return kind, fields, items
     if items and all(map(_is_pair, items)):
         return dict, tuple(name for name, _ in items), [value for _, value in items]
@@ -43,8 +43,11 @@ def opened(item: Any) -> tuple[type[Any], tuple[Any, ...] | None, list[Any]] | N
 
 def fields_of(item: Any) -> tuple[str, ...] | None:
     """The names of a named tuple's items; None for anything else."""
-    fields: tuple[str, ...] | None = getattr(item, "_fields", None)
-    return fields if isinstance(item, tuple) else None
+    fields: object = getattr(item, "_fields", None)
+    if not (isinstance(item, tuple) and isinstance(fields, tuple)):
+        return None
+    names = cast("tuple[str, ...]", fields)
+    return names if len(names) == len(cast("Sequence[object]", item)) else None
 
 
 def is_named(item: Any) -> bool:
@@ -56,29 +59,43 @@ def _is_pair(item: Any) -> bool:
     return isinstance(item, tuple) and len(cast("Sequence[object]", item)) == 2 and isinstance(item[0], str)
 
 
-def leaves(items: Any, path: tuple[str, ...], found: list[tuple[str, Any]], numbers: bool = False) -> Tree:
+def leaves(what: str, items: Any, path: tuple[str, ...], found: list[tuple[str, Any]]) -> Tree:
     """The tree of parameters; they are appended to `found`, with their dotted names.
 
-    Unless there may be `numbers` among them, a list of those was meant as an array, and is one leaf.
+    Only among ``"grads"`` there may be numbers: elsewhere a list of those was meant as an array, and is one leaf.
     """
     branch = opened(items)
+    numbers = what == "grads"
     if branch is None or (path and not numbers and branch[1] is None and any(isinstance(x, Number) for x in branch[2])):
         found.append((".".join(path), items))
         return len(found) - 1
     kind, names, items = branch
+    seen: set[str] = set()
     for name in names or ():
         if not isinstance(name, str):
             raise TypeError(
-                f"params: expected names that are strings, found {type_name(name)} {name!r}; make it {str(name)!r}"
+                f"{what}: expected names that are strings, found {type_name(name)} {name!r}; make it {str(name)!r}"
             )
+        if name in seen:
+            raise ValueError(f"{what}: the name {'.'.join((*path, name))!r} is there twice; give each one of its own")
+        seen.add(name)
     keys = map(str, range(len(items))) if names is None else names
     pairs = zip(keys, items, strict=True)
-    return Branch(kind, names, tuple(leaves(item, (*path, key), found, numbers) for key, item in pairs))
+    return Branch(kind, names, tuple(leaves(what, item, (*path, key), found) for key, item in pairs))
 
 
 def is_flat(tree: Branch) -> bool:
     """Whether there is nothing but parameters in it."""
     return all(isinstance(item, int) for item in tree.items)
+
+
+def may_be_nested(tree: Branch, grads: Sequence[Any]) -> bool:
+    """Whether gradients in a sequence can be nested as parameters are: None stands for a whole branch too."""
+    return (
+        tree.names is None
+        and len(grads) == len(tree.items)
+        and all(isinstance(item, int) or g is None or opened(g) for item, g in zip(tree.items, grads, strict=True))
+    )
 
 
 def moved(tree: Tree, by: int) -> Tree:
@@ -123,11 +140,10 @@ def place(tree: Tree, grads: Any, where: str, placed: list[Any]) -> None:
 
 
 def _place_sequence(tree: Branch, grads: Any, where: str, placed: list[Any]) -> None:
-    found = opened(grads)
-    if found is None or found[1] is not None:
-        kind = type(grads).__name__ if found is None or is_named(grads) else "pairs with names"
-        raise TypeError(f"grads{_at(where)}: expected a list or tuple, as the parameters are nested, found {kind}")
-    items = found[2]
+    found = type(grads).__name__
+    if not isinstance(grads, list | tuple) or is_named(grads):
+        raise TypeError(f"grads{_at(where)}: expected a list or tuple, as the parameters are nested, found {found}")
+    items = list(cast("Sequence[object]", grads))
     if len(items) != len(tree.items):
         raise ValueError(
             f"grads{_at(where)}: {len(items)} were given for {len(tree.items)}; pass one for each, None for those to "
@@ -141,8 +157,8 @@ def _place_by_name(tree: Branch, names: tuple[str, ...], grads: Any, where: str,
     found = opened(grads) if is_named(grads) else None
     if found is None:
         raise TypeError(
-            f"grads{_at(where)}: expected a mapping with {', '.join(names)}, as the parameters are nested, found "
-            f"{type(grads).__name__}"
+            f"grads{_at(where)}: expected a mapping with {', '.join(names) or 'nothing in it'}, as the parameters are "
+            f"nested, found {type(grads).__name__}"
         )
     _, of_grads, items = found
     given: dict[Any, Any] = dict(zip(of_grads or (), items, strict=True))

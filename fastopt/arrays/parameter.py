@@ -94,7 +94,8 @@ class Parameter:
     def _block_from(self, memory: StateMemory, name: str) -> Array:
         """A state array in the memory that a user's function gives."""
         size, dtype, label = self.flat.size, self.flat.dtype, f"state_memory: the state {name!r} of {self.label}"
-        block = plain(label, memory(self.label, name, size, dtype))
+        # A view, because the user may change the shape and type of what was given.
+        block = plain(label, memory(self.label, name, size, dtype)).view()
         if block.dtype != dtype or block.shape != (size,) or not block.flags.c_contiguous:
             raise ValueError(
                 f"{label}: expected a contiguous array of {dtype} and shape {(size,)}, found {dtype_name(block.dtype)} "

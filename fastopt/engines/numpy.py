@@ -155,8 +155,9 @@ class Engine:
             active = [parameter for parameter, g in zip(self._parameters, given, strict=True) if g is not None]
             for parameter in active:
                 parameter.check_bound(given[parameter.index])
+            held = held_open(zip(map("gradient of {.label}".format, self._parameters), given, strict=True))
             self._check_gradients(given, active, stages.zero_grads)
-            self._bound = given, held_open(given)
+            self._bound = given, held
 
     def step(self, grads: Gradients) -> None:
         """Update the parameters once; see `Optimizer.step`, and `step_accumulated` for ``grads=ACCUMULATED``."""

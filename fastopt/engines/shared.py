@@ -113,8 +113,10 @@ def nonfinite_error(
 ) -> ValueError:
     """The error that names the first gradient that is not finite, and where."""
     for parameter, g in zip(parameters, gradients, strict=True):
-        if g is not None and not np.isfinite(g).all():
-            array = np.asarray(g)
+        if g is None:
+            continue
+        array = np.asarray(g, parameter.view.dtype)  # also a number, as the step has rounded it
+        if not np.isfinite(array).all():
             place = tuple(int(i) for i in np.argwhere(~np.isfinite(array))[0])
             return ValueError(f"gradient of {parameter.label}: it holds {array[place]} at {place}; nothing was changed")
     if grad_norm is not None:

@@ -220,8 +220,9 @@ cdef class Engine(Runner):
             for i in range(self.count):
                 self.plan.tensors[i].active = bound[i] is not None
                 self.parameters[i].check_bound(bound[i])
+            mappings = held_open(zip(map("gradient of {.label}".format, self.parameters), bound))
             self.check_gradients()
-            self.bound, self.mappings = bound, held_open(bound)
+            self.bound, self.mappings = bound, mappings
         finally:
             self.let_go()
             self.busy.drop()
