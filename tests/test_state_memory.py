@@ -103,9 +103,13 @@ def test_copies_have_memory_of_their_own(copied, backend):
         (
             lambda a, b, size, d: W,
             ValueError,
-            "the state 'exp_avg' of parameter 'W': it shares memory with parameter",
+            "the state 'exp_avg' of parameter 'W': it shares memory with parameter 'W'; state needs memory of its own",
         ),
-        (lambda a, b, size, d: ROOM, ValueError, "shares memory with the state 'exp_avg' of parameter 'W'"),
+        (
+            lambda a, b, size, d: ROOM,
+            ValueError,
+            "shares memory with the state 'exp_avg' of parameter 'W'; state needs",
+        ),
     ],
 )
 def test_refused(give, error, message, backend):

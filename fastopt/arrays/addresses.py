@@ -9,8 +9,10 @@ import numpy as np
 from fastopt.arrays.layout import Array, bounds_of, start_of
 
 
-def cure_of_sharing(is_same: bool) -> str:
-    """What to do with two parameters that share memory: all of it, or a part."""
+def cure_of_sharing(one: str, other: str, is_same: bool) -> str:
+    """What to do with two arrays that share memory, all of it or a part, given their labels."""
+    if not (one.startswith("parameter") and other.startswith("parameter")):
+        return "state needs memory of its own"
     if is_same:
         return (
             "pass a tied array once, and the sum of its gradients for it, such as `g_in + g_out`; or copy one of them"
@@ -41,9 +43,8 @@ class AddressMap:
         for i, j in pairwise(range(len(placed))):
             if self.starts[j] < self.ends[i]:
                 is_same = (self.starts[i], self.ends[i]) == (self.starts[j], self.ends[j])
-                raise ValueError(
-                    f"{self._labels[j]}: it shares memory with {self._labels[i]}; {cure_of_sharing(is_same)}"
-                )
+                one, other = self._labels[j], self._labels[i]
+                raise ValueError(f"{one}: it shares memory with {other}; {cure_of_sharing(one, other, is_same)}")
 
     def shared_with(self, array: Array) -> str | None:
         """The label of what shares memory with an array, or None."""

@@ -34,7 +34,7 @@ def check_files(blocks: Iterable[tuple[str, Array]]) -> None:
         if file == next_file and next_start < start + size:
             raise ValueError(
                 f"{next_label}: it shares memory with {label}, by a file that is mapped twice; "
-                f"{cure_of_sharing((start, size) == (next_start, next_size))}"
+                f"{cure_of_sharing(next_label, label, (start, size) == (next_start, next_size))}"
             )
 
 
