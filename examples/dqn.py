@@ -3,7 +3,7 @@
 An agent walks left or right on ten states. The left end pays a little, and the right end pays much; both end an
 episode. It has to learn that the long way pays.
 
-Install: pip install fastopt
+Needs:   fastopt
 Run:     python dqn.py
 Prints:  the values that the network gives to both ways, in each state
 """

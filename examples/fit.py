@@ -1,6 +1,6 @@
 """A fit: the amplitude, damping, frequency and offset of a decaying oscillation.
 
-Install: pip install fastopt scipy
+Needs:   fastopt, scipy
 Run:     python fit.py
 Prints:  each parameter as fitted, with the truth and what SciPy's curve_fit finds
 """

@@ -1,6 +1,6 @@
 """A network in plain NumPy, with its own forward and backward pass, learns handwritten digits.
 
-Install: pip install fastopt scikit-learn
+Needs:   fastopt, scikit-learn
 Run:     python mlp_numpy.py
 Prints:  the training loss of each fifth epoch, and the share of new digits that the network reads right
 """
