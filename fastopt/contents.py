@@ -18,7 +18,7 @@ class Contents:
     if TYPE_CHECKING:
 
         def _of_the_optimizer(self) -> None:
-            # Not of the class, where editors would take them for options.
+            # Declared within a function, because editors would take annotations of the class for options.
             self._built: dict[str, Any]
             self._busy: BusyLock
             self._defaults: dict[str, Any]
@@ -103,9 +103,9 @@ class Contents:
 
     @property
     def ema(self) -> Any:
-        """The averages of the parameters, nested as these are: the state arrays themselves.
+        """The averages of the parameters: the state arrays themselves, nested as the parameters are.
 
-        Those of parameters without names are a tuple.
+        Those of parameters without names, which are one array or a flat sequence, are a tuple.
         """
         self._check_ema("ema")
         arrays = [parameter.state(EMA) for parameter in self._parameters]

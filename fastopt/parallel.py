@@ -1,4 +1,4 @@
-"""For programs whose processes share the work: one buffer for all arrays, and norms of which each has a part."""
+"""For programs whose processes share the work: one buffer for all arrays, and what a norm of all is made from."""
 
 from typing import Any
 
@@ -20,7 +20,7 @@ def flatten(params: Params, out: Array | None = None) -> tuple[Array, Any]:
         Float32 or float64 arrays, all of one dtype: parameters or gradients.
     out : ndarray, optional
         The buffer, such as shared memory: contiguous, of that dtype, with one axis and exactly as many elements as the
-        arrays have together. By default it is made.
+        arrays have together. By default a new one.
 
     Returns
     -------
@@ -60,14 +60,14 @@ def flatten(params: Params, out: Array | None = None) -> tuple[Array, Any]:
 
 
 def unflatten(buffer: Array, like: Params) -> Any:
-    """Give views into a buffer as `flatten` does, with what is in it already.
+    """Give views into a buffer, as `flatten` does, but copy nothing into it.
 
     Parameters
     ----------
     buffer : ndarray
         Contiguous, with one axis, such as shared memory that another process has filled.
     like : ndarray, or arrays nested in lists, tuples and mappings
-        Arrays of the buffer's dtype and with as many elements in all. What they hold is not looked at.
+        Arrays of the buffer's dtype and with as many elements in all, whose shapes and memory orders the views get.
 
     Returns
     -------
@@ -133,12 +133,12 @@ def _checked_buffer(what: str, buffer: object, arrays: list[Array]) -> Array:
 
 
 def squares(grads: Gradients) -> float:
-    """The sum of the squares of all elements, as clipping by norm adds them up.
+    """Sum the squares of all elements, in the order in which clipping by norm does.
 
     Parameters
     ----------
     grads : ndarray, or arrays nested in lists, tuples and mappings
-        Float32 or float64 arrays, in the order of the parameters. None counts nothing.
+        Float32 or float64 arrays, in the order of the parameters. None adds nothing.
 
     Returns
     -------

@@ -7,7 +7,7 @@ from typing import Any, TypeAlias, cast
 import numpy as np
 
 from fastopt.arrays.layout import Array, is_number
-from fastopt.arrays.nesting import Branch, fields_of, is_flat, leaves, merged, moved, opened, place
+from fastopt.arrays.nesting import Branch, fields_of, is_flat, leaves, merged, opened, place, shifted
 from fastopt.arrays.parameter import Parameter
 
 # One Iterable of all kinds of items: of several, checkers would not know which one a list is meant for. Lists of lists
@@ -69,7 +69,7 @@ def group_dict(group: Any) -> dict[str, Any]:
 def joined(tree: Branch | None, others: Iterable[tuple[Branch, int]]) -> Branch:
     """The nesting of all parameters: of those before, if there are any, and of more groups from these indices on."""
     for other, first in others:
-        other = cast(Branch, moved(other, first))
+        other = cast(Branch, shifted(other, first))
         if tree is None or not tree.items:
             tree = other
         elif not other.items:

@@ -58,7 +58,7 @@ def _is_pair(item: Any) -> bool:
 def leaves(items: Any, path: tuple[str, ...], found: list[tuple[str, Any]], numbers: bool = False) -> Tree:
     """The tree of parameters; they are appended to `found`, with their dotted names.
 
-    Unless there may be `numbers` among them, a list of those was meant as an array, and is one leaf.
+    A list of numbers within was meant as an array, so it is one leaf; unless `numbers` may be leaves themselves.
     """
     branch = opened(items)
     if branch is None or (path and not numbers and branch[1] is None and any(isinstance(x, Number) for x in branch[2])):
@@ -78,13 +78,13 @@ def is_flat(tree: Branch) -> bool:
     return all(isinstance(item, int) for item in tree.items)
 
 
-def moved(tree: Tree, by: int) -> Tree:
-    """A tree with larger indices."""
-    return tree + by if isinstance(tree, int) else tree._replace(items=tuple(moved(item, by) for item in tree.items))
+def shifted(tree: Tree, by: int) -> Tree:
+    """The same tree, with `by` added to all indices."""
+    return tree + by if isinstance(tree, int) else tree._replace(items=tuple(shifted(item, by) for item in tree.items))
 
 
 def merged(one: Tree, other: Tree) -> Tree:
-    """Two trees with names as one, such as those of two parameter groups, which may be of the same layers."""
+    """Two trees with names as one: those of parameter groups, which may have parts of the same layers."""
     if isinstance(one, int) or isinstance(other, int) or one.names is None or other.names is None:
         raise ValueError(
             "params: the groups are nested in ways that do not fit together; nest all by names, as in "
@@ -107,7 +107,7 @@ def rebuilt(tree: Tree, leaves: Sequence[Any]) -> Any:
 
 
 def place(tree: Tree, grads: Any, where: str, placed: list[Any]) -> None:
-    """Put gradients that are nested as the parameters are in these' places; None stands for a whole branch too.
+    """Put gradients, nested as the parameters are, in their parameters' places; None stands for a whole branch too.
 
     ``where`` is the path to them: an empty string at the top, else with a dot at its end.
     """

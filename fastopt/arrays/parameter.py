@@ -23,7 +23,7 @@ from fastopt.at_once import Assignment, copying
 from fastopt.quiet import quietly
 from fastopt.stages import COPY, GRAD_SUM
 
-# Of a parameter's label, the state's name, its size and dtype.
+# Called with a parameter's label, and a state array's name, size and dtype.
 StateMemory: TypeAlias = Callable[[str, str, int, "np.dtype[Any]"], Array]
 
 
@@ -186,7 +186,7 @@ class Parameter:
         return quietly(partial(np.array, gradient, dtype=dtype))
 
     def check_bound(self, gradient: object) -> None:
-        """Raise if a gradient can never hold another one."""
+        """Raise if a gradient is a number, which could never hold the gradients of later steps."""
         if is_number(gradient):
             raise TypeError(
                 f"gradient of {self.label}: a number never changes, so it cannot be bound; bind an array, as "

@@ -1,5 +1,5 @@
-# The checks of gradients: what is plainly in order passes, and the rest goes to the Python methods of the parameter, which
-# raise the error or give an array that can be used.
+# The checks of gradients: what is plainly in order passes, and the rest goes to the Python methods of the parameter,
+# which raise the error or give an array that can be used.
 
 cdef object MISSING = object()
 
@@ -177,19 +177,16 @@ cdef class GradientChecks:
     cdef int take_number(self, Py_ssize_t i) except -1:
         """Put a number that is the gradient of a parameter without axes into an array. Whether it is that."""
         cdef object g = self.held[i], room = self.rooms[i]
-        cdef double value
-        cdef float narrow
+        cdef void* start
         if room is None or self.plan.stages.zeroes or not (type(g) is float or type(g) is self.views[i].dtype.type):
             return False
-        if self.plan.tensors[i].itemsize == 8 or type(g) is float:
-            value = g
-            narrow = <float>value
-        else:
-            cnp.PyArray_ScalarAsCtype(g, &narrow)
+        start = cnp.PyArray_DATA(<cnp.ndarray>room)
         if self.plan.tensors[i].itemsize == 8:
-            (<double*>cnp.PyArray_DATA(<cnp.ndarray>room))[0] = value
+            (<double*>start)[0] = g
+        elif type(g) is float:
+            (<float*>start)[0] = <double>g
         else:
-            (<float*>cnp.PyArray_DATA(<cnp.ndarray>room))[0] = narrow
+            cnp.PyArray_ScalarAsCtype(g, start)
         self.held[i] = room
         return self.fits(i)
 
