@@ -139,9 +139,9 @@ class Optimizer(Checkpoints, StageOptions, Rule):
         ----------
         grads : ndarray, or arrays nested in lists, tuples and mappings; optional after `bind`
             The gradients, nested as the parameters are, or in a flat sequence, or by names; a single array where there
-            is one parameter. Each has its parameter's shape and dtype, and any strides. For a parameter without axes it
-            may be a Python float, or a number of NumPy's of that dtype. None skips a parameter with its state and its
-            step count; in the place of a list, tuple or mapping, it skips all in there.
+            is one parameter. Each has its parameter's shape and dtype, and any strides. For a 0-d parameter it may be a
+            Python float, or one of NumPy's of that dtype. None skips a parameter with its state and its step count; in
+            the place of a list, tuple or mapping, it skips all in there.
         grad_norm : float, optional
             The norm of all gradients, where it was computed elsewhere, as by processes of which each has a part of the
             gradients and which add up their `squares`. It replaces the measured norm in `clip_grad_norm` and in the
@@ -283,7 +283,8 @@ class Optimizer(Checkpoints, StageOptions, Rule):
         # One for the optimizer's life, whatever engines it has: steps and changes hold it.
         self._busy = BusyLock()
         self._totals = Totals()
-        self._built = {"parameters": [], "tree": None, "groups": [], "state": States(), "held": [], "stages": stages}
+        self._built = {"parameters": [], "tree": None, "groups": [], "state": States(), "stages": stages}
+        self._built["mappings"] = []  # held open
         self._engines = [None]  # the one in use, in a list because that is fastest
 
     def _extend(self, dicts: Iterable[dict[str, Any]], nesting: Branch | None = None) -> None:
@@ -323,7 +324,7 @@ class Optimizer(Checkpoints, StageOptions, Rule):
         assign(
             [
                 *((self._built, name, value) for name, value in built.items()),
-                (self._built, "held", held_open(block for _, block in blocks)),
+                (self._built, "mappings", held_open(block for _, block in blocks)),
                 (self._engines, 0, engine),
                 *(group._attached(engine) for group in groups),
                 *([] if self._engine is None else self._engine.retirement()),

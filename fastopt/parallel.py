@@ -19,22 +19,23 @@ def flatten(params: Params, out: Array | None = None) -> tuple[Array, Any]:
     params : ndarray, or arrays nested in lists, tuples and mappings
         Float32 or float64 arrays, all of one dtype: parameters or gradients.
     out : ndarray, optional
-        The buffer, such as shared memory: contiguous, of that dtype, with one axis and exactly as many elements as the
-        arrays have together. By default a new one.
+        The buffer, such as shared memory: one-dimensional, contiguous, of that dtype, and with exactly as many elements
+        as the arrays have together. By default a new one.
 
     Returns
     -------
     buffer : ndarray
-        The elements of all arrays one after the other, each array's in its own memory order.
+        The elements of all arrays one after the other, each array's in its memory order: F, or else C.
     views : same nesting as params
         Views into the buffer, with the shapes of the arrays.
 
     Raises
     ------
     TypeError
-        Something is no array, or of another dtype.
+        Something is no array, or is neither float32 nor float64, or the arrays differ in dtype.
     ValueError
-        An array is there twice, there are none, or `out` has another shape, is read-only or shares memory with them.
+        An array is there twice, there are none, or `out` has another dtype or shape, is read-only or shares memory with
+        them.
 
     Examples
     --------
@@ -65,7 +66,7 @@ def unflatten(buffer: Array, like: Params) -> Any:
     Parameters
     ----------
     buffer : ndarray
-        Contiguous, with one axis, such as shared memory that another process has filled.
+        One-dimensional and contiguous, such as shared memory that another process has filled.
     like : ndarray, or arrays nested in lists, tuples and mappings
         Arrays of the buffer's dtype and with as many elements in all, whose shapes and memory orders the views get.
 
@@ -138,7 +139,8 @@ def squares(grads: Gradients) -> float:
     Parameters
     ----------
     grads : ndarray, or arrays nested in lists, tuples and mappings
-        Float32 or float64 arrays, in the order of the parameters. None adds nothing.
+        Float32 or float64 arrays, or numbers as `Optimizer.step` takes them, in the order of the parameters. None adds
+        nothing.
 
     Returns
     -------

@@ -10,8 +10,8 @@ from fastopt.arrays.layout import Array, is_number
 from fastopt.arrays.nesting import Branch, fields_of, is_flat, leaves, merged, opened, place, shifted
 from fastopt.arrays.parameter import Parameter
 
-# One Iterable of all kinds of items: of several, checkers would not know which one a list is meant for. Lists of lists
-# are not looked into, because a list of one type is no list of a wider one.
+# One Iterable of all kinds of items: of several, checkers would not know which one a list is meant for. What nested
+# lists hold is not checked, because lists are invariant: list[Array] is no list[Nested].
 Nested: TypeAlias = "Array | Mapping[str, Nested] | list[Any] | tuple[Nested, ...]"
 Params: TypeAlias = "Array | Mapping[str, Nested] | Iterable[Nested | tuple[str, Nested] | Mapping[str, Any]]"
 Leaf: TypeAlias = Array | float | np.floating[Any] | None
@@ -67,7 +67,7 @@ def group_dict(group: Any) -> dict[str, Any]:
 
 
 def joined(tree: Branch | None, others: Iterable[tuple[Branch, int]]) -> Branch:
-    """The nesting of all parameters: of those before, if there are any, and of more groups from these indices on."""
+    """The nesting of all parameters: those before, if any, and those of further groups, from the given indices on."""
     for other, first in others:
         other = cast(Branch, shifted(other, first))
         if tree is None or not tree.items:
@@ -92,13 +92,13 @@ _NO_SEQUENCES: tuple[type[object], ...] = (str, bytes, set, frozenset)
 
 
 def nesting_of(what: str, items: Any) -> Any:
-    """A single array, or a nesting; another iterable in a certain order becomes a list."""
+    """A single array or a nesting as it is; any other ordered iterable as a list."""
     is_one = isinstance(items, np.ndarray | Mapping | list | tuple)
     return cast("object", items) if is_one else as_list(what, items)
 
 
 def as_list(what: str, items: Iterable[Any] | None) -> list[Any]:
-    """The items of a sequence or another iterable in a certain order, as a list."""
+    """The items of a sequence or another ordered iterable, as a list."""
     if not isinstance(items, Iterable) or isinstance(items, _NO_SEQUENCES):
         raise TypeError(f"{what}: expected {_FORMS[what]}, found {type(items).__name__}")
     return list(items)

@@ -176,7 +176,7 @@ class Parameter:
             check_writeable(self.label, array)
 
     def _number(self, gradient: object, writeable: bool) -> Array:
-        """A number that is the gradient of a parameter without axes, as an array."""
+        """A number that is the gradient of a 0-d parameter, as an array."""
         label, dtype = f"gradient of {self.label}", self.view.dtype
         if type(gradient) not in (float, dtype.type):
             found = type(gradient).__name__
