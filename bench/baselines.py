@@ -1,96 +1,9 @@
-"""What fastopt replaces: each rule as people write it in NumPy, and as careful people do.
+"""What careful people write in NumPy: the rules of `fastopt.cli.plain` without temporaries, by ``out=``.
 
-PLAIN are the expressions of the papers and course notes, line by line. CAREFUL do the same without temporaries, by
-``out=`` into two scratch arrays. Neither has weight decay or `maximize`, which fastopt's kernels always carry.
-
-Each takes the parameter, the gradient, the state arrays, the step count and the scratch arrays.
+Each also takes two scratch arrays, the last of its arguments without a default.
 """
 
 import numpy as np
-
-
-def plain_sgd(p, g, t, scratch, lr=1e-3):
-    p -= lr * g
-
-
-def plain_momentum(p, g, b, t, scratch, lr=1e-3, mu=0.9):
-    b[...] = mu * b + g
-    p -= lr * b
-
-
-def plain_nesterov(p, g, b, t, scratch, lr=1e-3, mu=0.9):
-    b[...] = mu * b + g
-    p -= lr * (g + mu * b)
-
-
-def plain_adagrad(p, g, cache, t, scratch, lr=1e-2, eps=1e-10):
-    cache += g**2
-    p -= lr * g / (np.sqrt(cache) + eps)
-
-
-def plain_adadelta(p, g, q, a, t, scratch, lr=1.0, rho=0.9, eps=1e-6):
-    q[...] = rho * q + (1 - rho) * g**2
-    x = np.sqrt(a + eps) / np.sqrt(q + eps) * g
-    a[...] = rho * a + (1 - rho) * x**2
-    p -= lr * x
-
-
-def plain_rmsprop(p, g, q, t, scratch, lr=1e-2, alpha=0.99, eps=1e-8):
-    q[...] = alpha * q + (1 - alpha) * g**2
-    p -= lr * g / (np.sqrt(q) + eps)
-
-
-def plain_rmsprop_centered(p, g, q, a, t, scratch, lr=1e-2, alpha=0.99, eps=1e-8):
-    q[...] = alpha * q + (1 - alpha) * g**2
-    a[...] = alpha * a + (1 - alpha) * g
-    p -= lr * g / (np.sqrt(np.maximum(q - a**2, 0)) + eps)
-
-
-def plain_rmsprop_momentum(p, g, q, b, t, scratch, lr=1e-2, alpha=0.99, eps=1e-8, mu=0.9):
-    q[...] = alpha * q + (1 - alpha) * g**2
-    b[...] = mu * b + g / (np.sqrt(q) + eps)
-    p -= lr * b
-
-
-def plain_rmsprop_centered_momentum(p, g, q, a, b, t, scratch, lr=1e-2, alpha=0.99, eps=1e-8, mu=0.9):
-    q[...] = alpha * q + (1 - alpha) * g**2
-    a[...] = alpha * a + (1 - alpha) * g
-    b[...] = mu * b + g / (np.sqrt(np.maximum(q - a**2, 0)) + eps)
-    p -= lr * b
-
-
-def plain_adam(p, g, m, v, t, scratch, lr=1e-3, beta1=0.9, beta2=0.999, eps=1e-8):
-    m[...] = beta1 * m + (1 - beta1) * g
-    v[...] = beta2 * v + (1 - beta2) * g**2
-    m_hat = m / (1 - beta1**t)
-    v_hat = v / (1 - beta2**t)
-    p -= lr * m_hat / (np.sqrt(v_hat) + eps)
-
-
-def plain_amsgrad(p, g, m, v, h, t, scratch, lr=1e-3, beta1=0.9, beta2=0.999, eps=1e-8):
-    m[...] = beta1 * m + (1 - beta1) * g
-    v[...] = beta2 * v + (1 - beta2) * g**2
-    h[...] = np.maximum(h, v)
-    m_hat = m / (1 - beta1**t)
-    h_hat = h / (1 - beta2**t)
-    p -= lr * m_hat / (np.sqrt(h_hat) + eps)
-
-
-def plain_adamw(p, g, m, v, t, scratch, lr=1e-3, weight_decay=1e-2):
-    p *= 1 - lr * weight_decay
-    plain_adam(p, g, m, v, t, scratch, lr)
-
-
-def plain_lamb(p, g, m, v, t, scratch, lr=1e-3, beta1=0.9, beta2=0.999, eps=1e-6):
-    m[...] = beta1 * m + (1 - beta1) * g
-    v[...] = beta2 * v + (1 - beta2) * g**2
-    r = m / (1 - beta1**t) / (np.sqrt(v / (1 - beta2**t)) + eps)
-    p -= lr * np.linalg.norm(p) / np.linalg.norm(r) * r
-
-
-def plain_lars(p, g, b, t, scratch, lr=1.0, mu=0.9, trust=1e-3):
-    b[...] = mu * b + lr * trust * np.linalg.norm(p) / np.linalg.norm(g) * g
-    p -= b
 
 
 def average(mean, decay, x, scratch):
@@ -236,23 +149,34 @@ def careful_lars(p, g, b, t, scratch, lr=1.0, mu=0.9, trust=1e-3):
     p -= b
 
 
-# By the names of fastopt.rules.VARIANTS.
-PLAIN = {
-    "SGD": plain_sgd,
-    "Momentum": plain_momentum,
-    "Nesterov": plain_nesterov,
-    "Adagrad": plain_adagrad,
-    "Adadelta": plain_adadelta,
-    "RMSprop": plain_rmsprop,
-    "RMSprop, centered": plain_rmsprop_centered,
-    "RMSprop, momentum": plain_rmsprop_momentum,
-    "RMSprop, centered, momentum": plain_rmsprop_centered_momentum,
-    "Adam": plain_adam,
-    "AMSGrad": plain_amsgrad,
-    "AdamW": plain_adamw,
-    "LAMB": plain_lamb,
-    "LARS": plain_lars,
-}
+def careful_lion(p, g, m, t, scratch, lr=1e-4, beta1=0.9, beta2=0.99):
+    u, other = scratch
+    np.multiply(m, beta1, out=u)
+    np.multiply(g, 1 - beta1, out=other)
+    u += other
+    np.sign(u, out=u)
+    average(m, beta2, g, other)
+    descend(p, lr, u, u)
+
+
+def careful_adan(p, g, m, v, q, before, t, scratch, lr=1e-3, beta1=0.98, beta2=0.92, beta3=0.99, eps=1e-8):
+    x, other = scratch
+    np.subtract(g, before if t > 1 else g, out=x)
+    average(m, beta1, g, other)
+    average(v, beta2, x, other)
+    x *= beta2
+    x += g
+    average_square(q, beta3, x, other)
+    before[...] = g
+    np.multiply(m, 1 / (1 - beta1**t), out=x)
+    np.multiply(v, beta2 / (1 - beta2**t), out=other)
+    x += other
+    np.divide(q, 1 - beta3**t, out=other)
+    over_root(x, other, eps, other)
+    descend(p, lr, other, other)
+
+
+# By the names of `fastopt.rules.VARIANTS`.
 CAREFUL = {
     "SGD": careful_sgd,
     "Momentum": careful_momentum,
@@ -268,4 +192,6 @@ CAREFUL = {
     "AdamW": careful_adamw,
     "LAMB": careful_lamb,
     "LARS": careful_lars,
+    "Lion": careful_lion,
+    "Adan": careful_adan,
 }

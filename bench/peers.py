@@ -15,10 +15,10 @@ from itertools import pairwise
 from pathlib import Path
 from statistics import median
 
-import baselines
 import numpy as np
 
 import fastopt
+from fastopt.cli import plain
 from fastopt.cli.timing import YARDSTICKS, interleaved, ratio
 
 THREADS = (1, 2)
@@ -35,6 +35,9 @@ CASES = {
     "network": NETWORK,
 }
 LR, BETA1, BETA2, EPS = 1e-3, 0.9, 0.999, 1e-8
+OURS, LIMIT = ("fastopt", "fastopt, bound"), "memory limit"
+# Two that all people tell apart, whatever colours they see.
+BLUE, ORANGE = "#0072b2", "#d55e00"
 
 
 # Each takes lists of arrays, and gives a function that does one step, and the parameters to look at afterwards.
@@ -52,16 +55,8 @@ def fastopt_bound(parameters, gradients):
 
 
 def plain_numpy(parameters, gradients):
-    states = [(np.zeros_like(p), np.zeros_like(p)) for p in parameters]
-    t = 0
-
-    def step():
-        nonlocal t
-        t += 1
-        for p, g, (m, v) in zip(parameters, gradients, states, strict=True):
-            baselines.plain_adam(p, g, m, v, t, None)
-
-    return step, parameters
+    step, _ = plain.stepper("Adam", parameters)
+    return lambda: step(gradients), parameters
 
 
 def _torch(rule, parameters, gradients, **options):
@@ -286,30 +281,40 @@ def table(rows):
 
 
 def draw(results, path):
-    """Time against size, one panel for each number of threads."""
+    """Time against size with the most threads: a panel for each other library, with fastopt and the limit beside it."""
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(13, 6), layout="constrained")
-    panels = figure.subplots(1, len(results), sharey=True, squeeze=False)[0]
+    threads, rows = list(results.items())[-1]
     sizes = {int(case.replace(",", "")): case for case in CASES if case[0].isdigit() and " " not in case}
-    for panel, (threads, rows) in zip(panels, results.items(), strict=True):
-        for index, name in enumerate(PEERS):
-            points = [(n, rows[case][name]["seconds"] * 1e6) for n, case in sizes.items() if name in rows[case]]
-            if not points:
-                continue
-            ours = name.startswith("fastopt")
-            style = {"color": f"C{index % 10}", "linewidth": 2.5 if ours else 1.2, "marker": "o", "markersize": 3}
-            if name == "memory limit":
-                style = {"color": "black", "linestyle": ":", "linewidth": 1.5}
-            elif index >= 10:
-                style["linestyle"] = "--"
-            panel.plot(*zip(*points, strict=True), label=name, **style)
-        title = f"{threads} thread{'s' if int(threads) > 1 else ''}"
-        panel.set(xscale="log", yscale="log", xlabel="elements, float32", title=f"One step of Adam, {title}")
-        panel.grid(alpha=0.3, which="both")
-    panels[0].set_ylabel("µs")
-    panels[0].legend(fontsize="small")
-    figure.savefig(path, dpi=110)
+    others = [name for name in PEERS if name not in (*OURS, LIMIT) and any(name in row for row in rows.values())]
+    columns = min(3, len(others))
+    figure = Figure(figsize=(10, 8), layout="constrained")
+    figure.suptitle(
+        f"One step of Adam in float32, threads: {threads}\nNumbers: the library's time divided by fastopt's"
+    )
+    figure.supxlabel("elements")
+    figure.supylabel("µs")
+    panels = figure.subplots(-(-len(others) // columns), columns, sharex=True, sharey=True, squeeze=False).flat
+
+    def line(panel, name, **style):
+        """A library's line; a case that it does not have is left out."""
+        points = [(n, rows[case][name]["seconds"] * 1e6) for n, case in sizes.items() if name in rows[case]]
+        panel.loglog(*zip(*points, strict=True), **style)
+        return points
+
+    for panel, name in zip(panels, others, strict=False):
+        for n, y in line(panel, name, color=ORANGE, linestyle="--", linewidth=2, marker="o", markersize=5):
+            times = rows[sizes[n]][name]["ratio"]
+            shown = f"{times:.0f}×" if times >= 10 else f"{times:.1f}×"
+            panel.annotate(shown, (n, y), (6, 6), textcoords="offset points", ha="right")
+        *_, place, _, _, _ = line(panel, LIMIT, color="black", linestyle=":", linewidth=1.5)
+        panel.annotate(LIMIT, place, (8, 2), textcoords="offset points", va="top")
+        *_, place, _ = line(panel, "fastopt", color=BLUE, linewidth=3)
+        panel.annotate("fastopt", place, (8, 2), textcoords="offset points", va="top", color=BLUE)
+        panel.set_title(name, color=ORANGE)
+        panel.margins(x=0.15, y=0.12)
+        panel.spines[["top", "right"]].set_visible(False)
+    figure.savefig(path, dpi=120)
 
 
 def measure_all(folder):

@@ -3,31 +3,29 @@
 import baselines
 import numpy as np
 
-from fastopt.cli.timing import problem
+from fastopt.cli import plain
+from fastopt.cli.timing import arrays_of, problem
 from fastopt.rules import VARIANTS
 
-BASELINES = {"plain": baselines.PLAIN, "careful": baselines.CAREFUL}
+BASELINES = {"plain": plain.PLAIN, "careful": baselines.CAREFUL}
 
 
 def step_of(name, how, n, dtype):
-    """The step, and the parameter that it updates.
+    """The step, and the arrays that it changes, the parameter first.
 
     ``how`` is ``"plain"`` or ``"careful"`` for a baseline, else a backend, or None for the best one.
     """
-    rule, options = VARIANTS[name]
     p, g = problem(n, dtype)
-    opt = rule([p], **options, backend="numpy" if how in BASELINES else how)
     if how not in BASELINES:
-        return lambda: opt.step([g]), p
+        rule, options = VARIANTS[name]
+        opt = rule([p], **options, backend=how)
+        return lambda: opt.step([g]), arrays_of(opt)
+    update = plain.PLAIN[name]
+    if how == "careful":
+        scratch = [np.empty_like(p), np.empty_like(p)]
 
-    update = BASELINES[how][name]
-    states = list(opt.state[0].values())[1:]
-    scratch = [np.empty_like(p), np.empty_like(p)]
-    t = 0
+        def update(*arrays_and_count):
+            baselines.CAREFUL[name](*arrays_and_count, scratch)
 
-    def step():
-        nonlocal t
-        t += 1
-        update(p, g, *states, t, scratch)
-
-    return step, p
+    step, changed = plain.stepper(name, [p], update)
+    return lambda: step([g]), changed

@@ -9,7 +9,7 @@ import pytest
 from steps import step_of
 
 import fastopt
-from fastopt.cli.timing import interleaved, problem, ratio, stream_like
+from fastopt.cli.timing import arrays_of, interleaved, problem, ratio, stream_like
 from fastopt.rules import VARIANTS
 
 COMPILED = fastopt.backends()[:-1]
@@ -30,11 +30,11 @@ def bound_step(make, n, dtype):
     return opt.step, opt
 
 
-def best_ratio(functions, seconds, enough):
+def best_ratio(functions, seconds, enough, changed=()):
     """The best of a few measurements of how many times as long as the second the first takes."""
     best = 0.0
     for _ in range(TRIES):
-        best = max(best, ratio(*interleaved(functions, seconds)))
+        best = max(best, ratio(*interleaved(functions, seconds, changed=changed)))
         if best >= enough:
             break
     return best
@@ -59,7 +59,7 @@ def test_speed_of_the_yardstick(name, dtype, backend):
     mine, opt = bound_step(lambda p: rule([p], **options, backend=backend), 1000, dtype)
     yardstick, _ = bound_step(lambda p: stream_like(opt, [p], rooted=name not in ROOTLESS), 1000, dtype)
     wanted = share_wanted(name, dtype, backend)
-    measured = best_ratio([yardstick, mine], 0.1, wanted)
+    measured = best_ratio([yardstick, mine], 0.1, wanted, arrays_of(opt))
     assert measured >= wanted
 
 
@@ -69,12 +69,11 @@ def test_vectors_hold_more_of_float32(name, backend):
     """A vector holds twice as many numbers of float32, and roots and divisions of them take less time; in scalar code
     it is all the same: 1.0 to 1.1, or 1.7 with a root, against 1.8 and 2.1. LARS is half double sums: 0.86 and 1.2."""
     rule, options = VARIANTS[name]
-    single, double = (
-        bound_step(lambda p: rule([p], **options, backend=backend), 4000, dtype)[0]
-        for dtype in (np.float32, np.float64)
+    (single, one), (double, other) = (
+        bound_step(lambda p: rule([p], **options, backend=backend), 4000, dtype) for dtype in (np.float32, np.float64)
     )
     wanted = 1.02 if name == "LARS" else 1.4 if name in ROOTLESS else 1.8
-    measured = best_ratio([double, single], 0.1, wanted)
+    measured = best_ratio([double, single], 0.1, wanted, [*arrays_of(one), *arrays_of(other)])
     assert measured >= wanted
 
 
@@ -98,9 +97,8 @@ TIMES_NUMPY = {100: 6, 10_000: 4, 1_000_000: 2}
 
 @pytest.mark.parametrize("n", TIMES_NUMPY)
 def test_adam_is_faster_than_plain_numpy(n):
-    plain, _ = step_of("Adam", "plain", n, np.float32)
-    fast, p = step_of("Adam", None, n, np.float32)
-    measured = best_ratio([plain, fast], 2, TIMES_NUMPY[n])
+    plain, slow = step_of("Adam", "plain", n, np.float32)
+    fast, quick = step_of("Adam", None, n, np.float32)
+    measured = best_ratio([plain, fast], 2, TIMES_NUMPY[n], [*slow, *quick])
     print(f"Adam, {n} elements: {measured:.1f} times the plain NumPy expression, at least {TIMES_NUMPY[n]} wanted")
-    assert np.isfinite(p).all()
     assert measured >= TIMES_NUMPY[n]

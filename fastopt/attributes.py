@@ -1,6 +1,9 @@
-"""Options as attributes of an optimizer."""
+"""What stands for attributes of an optimizer: its options; and its parts, before they are built."""
 
 from typing import Any
+
+from fastopt.declared import Declared
+from fastopt.options import did_you_mean, meant
 
 
 class OptionOfGroups:
@@ -36,3 +39,43 @@ class OptionOfStages:
 
     def __set__(self, opt: Any, value: Any) -> None:
         opt._set_stage(self._name, value)
+
+
+def check_attribute(rule: type[Declared], name: str) -> None:
+    """Raise AttributeError for an attribute whose name must be a slip, because it is so close to an option's.
+
+    Others are left alone, for a user's rule may have attributes of its own.
+    """
+    if not name.startswith("_") and not hasattr(rule, name) and meant(name, rule._options, cutoff=0.8):
+        hint = did_you_mean(name, rule.declared_defaults())
+        raise AttributeError(f"{name}: {rule.__name__} has no such option{hint} Choose another name for anything else")
+
+
+class Unbuilt:
+    """What an optimizer has in the place of its parts until it is built: any use raises RuntimeError."""
+
+    def __init__(self, rule: str) -> None:
+        self._rule = rule
+
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("__"):
+            raise AttributeError(name)  # as those who only ask what this is expect, such as copy
+        raise self._error()
+
+    def __getitem__(self, key: object) -> Any:
+        raise self._error()
+
+    def _error(self) -> RuntimeError:
+        return RuntimeError(
+            f"{self._rule}: it is not built yet; its __init__ has to call `super().__init__(params)`, with the "
+            f"options, before it uses the optimizer"
+        )
+
+
+def with_parts_unbuilt(opt: Any) -> Any:
+    """A new optimizer that says so wherever it is used before it is built."""
+    parts = Unbuilt(type(opt).__name__)
+    # Not by its dict, because attributes are slower once somebody has asked for that.
+    for name in ("_backend", "_built", "_busy", "_engines", "_totals"):
+        object.__setattr__(opt, name, parts)
+    return opt

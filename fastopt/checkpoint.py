@@ -63,7 +63,7 @@ class Checkpoints(StateDicts):
         learning rate that is a function, are left out, and the file says which.
         """
         with not_busy(self._busy):
-            self._save(os.fsdecode(path), flag("parameters", parameters))
+            self._save(_checked_path(path), flag("parameters", parameters))
 
     def _save(self, path: str, with_parameters: bool) -> None:
         arrays: dict[str, Array] = {}
@@ -122,7 +122,7 @@ class Checkpoints(StateDicts):
         that were left out of the file, such as functions.
         """
         with not_busy(self._busy):
-            return self._load(os.fsdecode(path), flag("strict", strict))
+            return self._load(_checked_path(path), flag("strict", strict))
 
     def _load(self, path: str, strict: bool) -> Unmatched:
         from fastopt.archive import ASTRAY, Reader
@@ -147,8 +147,8 @@ class Checkpoints(StateDicts):
     def _all_of(self, saved: "_Saved") -> "_Matched":
         if saved.rule != type(self).__name__:
             raise ValueError(
-                f"{saved.path}: it was saved by {saved.rule}, and this is {type(self).__name__}; strict=False loads it "
-                f"all the same, by names"
+                f"{saved.path}: it was saved by {saved.rule}, and this is {type(self).__name__}; load it with "
+                f"{saved.rule}, or, where both rules keep the same state, by names, with strict=False"
             )
         loaded = self._checked(saved.path, saved.state_dict(self._groups, self._stages))
         states = zip(range(len(self._parameters)), self._parameters, loaded.state, strict=True)
@@ -158,7 +158,10 @@ class Checkpoints(StateDicts):
         own = [parameter.name for parameter in self._parameters]
         for whose, names in (("the optimizer's", own), ("the file's", saved.names)):
             if None in names:
-                raise ValueError(f"{saved.path}: strict=False goes by names, and {whose} parameters have none")
+                raise ValueError(
+                    f"{saved.path}: strict=False goes by names, and {whose} parameters have none; pass params as "
+                    f"{{'W': W}} to both optimizers, or load it with strict=True"
+                )
         if saved.calls:
             raise ValueError(
                 f"{saved.path}: it was saved in the middle of an accumulation, so no part of it can be loaded; save "
@@ -242,6 +245,12 @@ class _Saved:
         yield from parameter.becoming(state.counts, state.carried, flats)
         if self._parameters is not None:
             yield copying(parameter.flat, stored(self._parameters[place]))
+
+
+def _checked_path(path: object) -> str:
+    if not isinstance(path, str | bytes | os.PathLike):
+        raise TypeError(f"path: expected a string or a path, found {path!r}; pass the file's name")
+    return os.fsdecode(cast("str | bytes | os.PathLike[str]", path))
 
 
 def _plain(value: Any) -> Any:

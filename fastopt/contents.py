@@ -113,4 +113,6 @@ class Contents:
 
     def _check_ema(self, what: str) -> None:
         if self.ema_decay is None:
-            raise AttributeError(f"{what}: the parameters are not averaged; make the optimizer with ema_decay")
+            raise AttributeError(
+                f"{what}: the parameters are not averaged; make the optimizer with `ema_decay=0.999`, or another"
+            )

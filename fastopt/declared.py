@@ -55,17 +55,21 @@ class Declared:
         places = [option.name for option in cls._options.values() if not option.keyword_only]
         if len(positional) > len(places):
             raise TypeError(
-                f"{cls.__name__}: {len(positional)} options were given by position; only {', '.join(places)} can be"
+                f"{cls.__name__}: {len(positional)} options were given by position; only {', '.join(places)} can be; "
+                f"name the others"
             )
         by_position = dict(zip(places, positional, strict=False))
         for name in given:
             if name not in cls._options:
-                hint = did_you_mean(name, [*cls._options, *cls._arguments])
+                hint = did_you_mean(name, cls.declared_defaults() | dict.fromkeys(cls._arguments))
                 raise TypeError(f"{cls.__name__}: unknown option {name!r}{hint}")
             if name in by_position:
-                raise TypeError(f"{cls.__name__}: {name!r} was given by position and by name")
-        defaults = {name: option.default for name, option in cls._options.items()}
-        return defaults | by_position | dict(given)
+                raise TypeError(f"{cls.__name__}: {name!r} was given by position and by name; give it once")
+        return cls.declared_defaults() | by_position | dict(given)
+
+    @classmethod
+    def declared_defaults(cls) -> dict[str, Any]:
+        return {name: option.default for name, option in cls._options.items()}
 
 
 def _own_options(cls: type[Declared]) -> dict[str, Option]:

@@ -7,7 +7,7 @@ from fastopt.arrays.parameter import Parameter
 from fastopt.at_once import Assignment, assign
 from fastopt.engines.busy import not_busy
 from fastopt.engines.totals import Totals
-from fastopt.options import at_update, did_you_mean
+from fastopt.options import at_update, did_you_mean, meant
 from fastopt.rule import Resolved, Rule
 from fastopt.stages import STAGE_NAMES
 
@@ -80,7 +80,7 @@ class ParamGroup(MutableMapping[str, Any]):
         yield self.__dict__, "_resolved", resolved
 
     def __delitem__(self, key: str) -> None:
-        raise TypeError(f"{key}: an option cannot be removed from a group")
+        raise TypeError(f"{key}: an option cannot be removed from a group; set it to another value")
 
     def __repr__(self) -> str:
         return repr(dict(self))
@@ -141,7 +141,7 @@ def known(given: Mapping[str, Any], options: Mapping[str, Any], rule: type[Rule]
     """The given options, if all of them are among a rule's; else an error that names the first that is not."""
     for name in given:
         if name not in options:
-            stage = "; it is a stage, which is an option of the optimizer and the same for all its groups"
-            hint = stage if name in STAGE_NAMES else did_you_mean(name, options)
-            raise ValueError(f"{rule.__name__}: unknown option {name!r}{hint}")
+            stages = [one for one in meant(name, [*options, *STAGE_NAMES]) if one in STAGE_NAMES]
+            hint = f"; {stages[0]!r} is a stage, the same for all groups; set it in the optimizer" if stages else ""
+            raise ValueError(f"{rule.__name__}: unknown option {name!r}{hint or did_you_mean(name, options)}")
     return given

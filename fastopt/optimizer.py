@@ -3,7 +3,6 @@
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import KW_ONLY, InitVar
-from difflib import get_close_matches
 from inspect import Signature, signature
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -13,14 +12,13 @@ from fastopt.arrays.mapped import check_files, held_open
 from fastopt.arrays.nesting import Branch
 from fastopt.arrays.parameter import Parameter, StateMemory
 from fastopt.at_once import Assignment, assign
-from fastopt.attributes import OptionOfGroups, OptionOfStages
+from fastopt.attributes import OptionOfGroups, OptionOfStages, check_attribute, with_parts_unbuilt
 from fastopt.checkpoint import Checkpoints
 from fastopt.engines.busy import BusyLock, not_busy
 from fastopt.engines.choice import backend_for
 from fastopt.engines.shared import ACCUMULATED, BOUND
 from fastopt.engines.totals import Totals
 from fastopt.groups import ParamGroup, State, States, known
-from fastopt.options import did_you_mean
 from fastopt.rule import Rule
 from fastopt.stages import STAGE_NAMES, StageOptions, Stages
 
@@ -102,8 +100,7 @@ class Optimizer(Checkpoints, StageOptions, Rule):
         if "__init__" not in own:
             cls.__signature__ = cls.constructor_signature()
         else:
-            _, *others = signature(vars(cls)["__init__"]).parameters.values()
-            cls.__signature__ = Signature(others)
+            cls.__signature__ = Signature([*signature(vars(cls)["__init__"]).parameters.values()][1:])
 
     if not TYPE_CHECKING:  # type checkers make these of the options
 
@@ -113,7 +110,7 @@ class Optimizer(Checkpoints, StageOptions, Rule):
                     f"{cls.__name__} has no formula: it is the base of rules; make one of those, such as fastopt.Adam, "
                     f"or write one, as fastopt.formula says"
                 )
-            return super().__new__(cls)
+            return with_parts_unbuilt(super().__new__(cls))
 
         def __init__(self, params, *args, backend=None, state_memory=None, **given):
             given = self.named(args, given)
@@ -124,10 +121,7 @@ class Optimizer(Checkpoints, StageOptions, Rule):
             self._extend(group_dicts(params))
 
         def __setattr__(self, name, value):
-            # A user's rule may have attributes of its own, but a name so close to an option's must be a slip.
-            public = not name.startswith("_") and not hasattr(type(self), name)
-            if public and get_close_matches(name, self._options, cutoff=0.8):
-                raise AttributeError(f"{name}: there is no such option{did_you_mean(name, self._options)}")
+            check_attribute(type(self), name)
             super().__setattr__(name, value)
 
     # Steps

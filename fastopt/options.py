@@ -14,19 +14,37 @@ from typing import Annotated, Any, Literal, TypeAlias, Union, cast, get_args, ge
 
 import numpy as np
 
+from fastopt.synonyms import REMARKS, SYNONYMS
+
 Check: TypeAlias = Callable[[str, Any], Any]  # of a name and a value
 
 
-def did_you_mean(name: object, known: Iterable[object]) -> str:
-    """A hint for an error message: the known name that is nearest to an unknown one, or all if none is near."""
+def meant(name: object, known: Iterable[object], cutoff: float = 0.6) -> list[str]:
+    """The known names that an unknown one may stand for: those that it is a synonym of, or the nearest one, or none."""
     names = [str(one) for one in known]
-    matches = difflib.get_close_matches(str(name), names, n=1)
-    return f"; did you mean {matches[0]!r}?" if matches else f"; there are {', '.join(names)}"
+    synonyms = [one for one in SYNONYMS.get(str(name), ()) if one in names]
+    return synonyms or difflib.get_close_matches(str(name), names, n=1, cutoff=cutoff)
+
+
+def did_you_mean(name: object, known: Iterable[object]) -> str:
+    """A hint for an error message: the known names that may be meant, or all if there is none.
+
+    Of what takes a tuple it shows one, where ``known`` is a mapping to such values.
+    """
+    names = [str(one) for one in known]
+    values = cast("dict[object, object]", known) if isinstance(known, dict) else {}
+    shown = [
+        f"{one!r}, as in {one}={values[one]!r}" if isinstance(values.get(one), tuple) else repr(one)
+        for one in meant(name, names)
+    ]
+    if not shown:
+        return f"; there are {', '.join(names)}"
+    return f"; did you mean {' or '.join(shown)}{REMARKS.get(str(name), '')}?"
 
 
 def real(name: str, value: Any, expected: str = "a number", whose: str = "") -> float:
     """A number, or an array without axes, as a float; one that is too large for a float is infinite."""
-    if not _isreal(value):
+    if not _is_real(value):
         raise TypeError(f"{name}: expected {expected}, found {value!r}{whose}")
     try:
         return float(value)
@@ -34,7 +52,7 @@ def real(name: str, value: Any, expected: str = "a number", whose: str = "") -> 
         return math.inf
 
 
-def _isreal(value: Any) -> bool:
+def _is_real(value: Any) -> bool:
     """Whether this is a real number, or any library's array without axes whose dtype says that it holds one."""
     if isinstance(value, Real):
         return not isinstance(value, bool | np.timedelta64)

@@ -5,6 +5,7 @@ from typing import Any
 import numpy as np
 
 from fastopt.arrays.forms import Gradients, Params, nesting_of
+from fastopt.arrays.kinds import cure_of_dtype
 from fastopt.arrays.layout import Array, check_writeable, dtype_name, flat, is_number, plain, start_of
 from fastopt.arrays.nesting import Tree, leaves, rebuilt
 from fastopt.engines.choice import get_backend
@@ -112,7 +113,10 @@ def _arrays_of(what: str, params: Params) -> tuple[list[Array], Tree]:
     seen: dict[int, str] = {}
     for label, array in zip(labels, arrays, strict=True):
         if not (array.dtype.char in "fd" and array.dtype.isnative):
-            raise TypeError(f"{label}: expected float32 or float64, found {dtype_name(array.dtype)}; convert it")
+            raise TypeError(
+                f"{label}: expected float32 or float64, found {dtype_name(array.dtype)}; "
+                f"{cure_of_dtype('x', array.dtype, None)}"
+            )
         if array.dtype != arrays[0].dtype:
             raise TypeError(
                 f"{label}: it is {array.dtype}, and {labels[0]} is {arrays[0].dtype}; flatten those of each dtype apart"
@@ -165,9 +169,12 @@ def squares(grads: Gradients) -> float:
         if g is None:
             continue
         label = f"gradient {name or index!r}"
-        array = np.asarray(g) if is_number(g) else plain(label, g)
+        array = np.asarray(g) if is_number(g) else plain(label, g, "g")
         if not (array.dtype.char in "fd" and array.dtype.isnative):
-            raise TypeError(f"{label}: expected float32 or float64, found {dtype_name(array.dtype)}; convert it")
+            raise TypeError(
+                f"{label}: expected float32 or float64, found {dtype_name(array.dtype)}; "
+                f"{cure_of_dtype('g', array.dtype, None)}"
+            )
         blocks.append(flat(array if array.flags.forc and array.flags.aligned else np.array(array, order="C")))
     backend = get_backend()
     return quietly(lambda: backend.squares(backend.kernels, blocks))

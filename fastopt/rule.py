@@ -85,8 +85,9 @@ class Rule(Declared):
                         f"{cls.__name__}: its formula has {name} among the arrays; numbers stand after the *"
                     )
         for name in ("initial", "inputs", "check"):
-            if inspect.isfunction(vars(cls).get(name)):
-                setattr(cls, name, staticmethod(vars(cls)[name]))
+            if name in vars(cls):
+                _check_method(f"{cls.__name__}.{name}", vars(cls)[name])
+                setattr(cls, name, staticmethod(getattr(cls, name)))
         if hasattr(cls, "formula"):
             if "lr" not in cls._options:
                 raise TypeError(f"{cls.__name__}: a rule declares its learning rate, as in lr: float = 1e-3")
@@ -195,6 +196,9 @@ class Rule(Declared):
     def _check_names(cls, initial: Any, inputs: Any) -> None:
         """Raise if what a rule says of its formula does not fit it."""
         names = signature(cls.formula)
+        for what, given in (("states", cls.states), ("initial", initial), ("inputs", inputs)):
+            if not isinstance(cast("object", given), Mapping):
+                raise TypeError(f"{cls.__name__}.{what}: expected a dict, found {given!r}")
         public = [cls.states.get(name, name) for name in (*names.state, *names.carried)]
         for name, count in Counter(public).items():
             if count > 1 or name in ("step", "accumulated", EMA, GRAD_SUM):
@@ -205,12 +209,14 @@ class Rule(Declared):
             ("inputs", inputs, (*names.numbers, *names.flags)),
         )
         for what, given, expected in said:
-            if not isinstance(cast("object", given), Mapping):
-                raise TypeError(f"{cls.__name__}.{what}: expected a dict, found {given!r}")
             for name in given:
                 if name not in expected:
                     known = ", ".join(expected) or "nothing"
                     raise TypeError(f"{cls.__name__}: {what} names {name!r}, which it does not have; it has {known}")
+        for name in cls.states:
+            options.text(f"{cls.__name__}.states[{name!r}]", cls.states[name])
+        for name in initial:
+            options.any_number(f"{cls.__name__}.initial: {name}", initial[name])
 
     @classmethod
     def constructor_signature(cls) -> inspect.Signature:
@@ -222,6 +228,22 @@ class Rule(Declared):
         ]
         others = [inspect.Parameter(name, by_name, default=None) for name in cls._arguments]
         return inspect.Signature([inspect.Parameter("params", by_place), *given, *others])
+
+
+def _check_method(label: str, method: Any) -> None:
+    """Raise TypeError if what a rule has as one of its methods is no function of the options alone."""
+    function = method.__func__ if isinstance(method, staticmethod) else method
+    if not callable(function):
+        raise TypeError(f"{label}: expected a function of the options, found {method!r}")
+    if inspect.isfunction(function):
+        parameters = list(inspect.signature(function).parameters)
+        try:
+            inspect.signature(function).bind({})
+        except TypeError:
+            found = ", ".join(parameters)
+            raise TypeError(
+                f"{label}: it takes the options alone, and no self; found the parameters ({found})"
+            ) from None
 
 
 def _in_order(options: Mapping[str, Option]) -> dict[str, Option]:

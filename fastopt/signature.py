@@ -71,7 +71,11 @@ def signature(formula: Formula) -> Signature:
                 f"or carried from update to update, Carried"
             )
     if arrays[:1] != ["d"]:
-        raise TypeError(f"formula {formula.__name__}: its first parameter is d, the effective gradient")
+        found = ", ".join(arrays) or "none"
+        raise TypeError(
+            f"formula {formula.__name__}: its first parameter is d, the effective gradient, also in a class, where it "
+            f"takes no self; found {found}"
+        )
     return Signature(tuple(arrays[1:]), tuple(numbers), tuple(flags), tuple(carried))
 
 

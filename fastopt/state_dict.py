@@ -8,8 +8,9 @@ from typing import Any, NamedTuple, cast
 import numpy as np
 
 from fastopt.arrays.forms import group_dict
+from fastopt.arrays.kinds import type_name
 from fastopt.arrays.layout import Array, flat
-from fastopt.arrays.parameter import Parameter
+from fastopt.arrays.parameter import SAME, Parameter
 from fastopt.at_once import Assignment, assign
 from fastopt.contents import Contents
 from fastopt.engines.busy import not_busy
@@ -21,8 +22,8 @@ from fastopt.rule import Resolved, Rule
 from fastopt.stages import STAGE_NAMES, Stages
 
 VERSION = 1  # of the layout
+_AS_IT_WAS = "pass it as `state_dict` returned it"
 STAGE_COUNTS = ("calls", "skipped_steps")  # those of the totals that stand under "stages"
-_SAME = "make the optimizer as the saved one was made"
 
 
 class StateOfOne(NamedTuple):
@@ -128,7 +129,10 @@ class StateDicts(Contents):
         expected = ("version", "updates", "state", "param_groups", "stages")
         version, updates, state, given, of_stages = _entries(source, state_dict, expected)
         if type(version) is not int or version != VERSION:
-            raise ValueError(f"{source}['version']: this fastopt reads version {VERSION}, found {version!r}")
+            raise ValueError(
+                f"{source}['version']: this fastopt reads version {VERSION}, found {version!r}; load it with the one "
+                f"that saved it"
+            )
         rule = cast(type[Rule], type(self))
         resolved, keys = _check_groups(f"{source}['param_groups']", given, rule, self._groups)
         stages, counts = _check_stages(f"{source}['stages']", of_stages, self._stages)
@@ -183,7 +187,9 @@ def checked_state(source: str, parameter: Parameter, block: Any, calls: int) -> 
     entries = dict(zip(parameter.state_names, _entries(label, block, parameter.state_names), strict=True))
     counts = [_count(f"{label}: {name!r}", entries[name]) for name in parameter.count_names]
     if sum(counts[1:]) > calls:
-        raise ValueError(f"{label}: 'accumulated': there were only {calls} calls for {counts[1]}")
+        raise ValueError(
+            f"{label}: 'accumulated': {counts[1]} was given; it must not be above 'calls', which is {calls}"
+        )
     carried = [_number(f"{label}: {name!r}", entries[name]) for name in parameter.carried_names]
     arrays = [parameter.check_state(f"{label}: {name!r}", entries[name]) for name in parameter.state_flats]
     return StateOfOne(counts, carried, arrays)
@@ -210,12 +216,14 @@ def _check_groups(
             _check_length(f"{label}['param_names']", names, len(members), "names")
             for name, expected in zip(names, mine["param_names"], strict=True):
                 if not isinstance(name, str) or name != expected:
-                    raise ValueError(f"{label}['param_names']: expected {expected!r}, found {name!r}; {_SAME}")
+                    raise ValueError(f"{label}['param_names']: expected {expected!r}, found {name!r}; {SAME}")
         resolved.append(rule.resolved(loaded))
         _check_arrays(f"{label}: its options", resolved[-1].arrays, mine._resolved.arrays)
     for key, count in Counter(keys).items():
         if count > 1:
-            raise ValueError(f"{source}: {key} stands for more than one parameter")
+            raise ValueError(
+                f"{source}: {key} stands for more than one parameter; give each an entry of its own in 'state'"
+            )
     return resolved, keys
 
 
@@ -228,13 +236,13 @@ def _check_stages(source: str, given: Any, present: Stages) -> tuple[Stages, dic
     _check_arrays(f"{source}: they", stages.arrays, present.arrays)
     check_stages(stages)
     if counts["calls"] and stages.accumulate == 1:
-        raise ValueError(f"{source}['calls']: without accumulate it is 0, found {counts['calls']}")
+        raise ValueError(f"{source}['calls']: without accumulate it is 0, found {counts['calls']}; set it to 0")
     return stages, counts
 
 
 def _count(label: str, value: Any) -> int:
     if isinstance(value, bool) or not isinstance(value, Integral):
-        raise TypeError(f"{label}: expected an int, found {type(value).__name__}")
+        raise TypeError(f"{label}: expected an int, found {type_name(value)}; pass `int(x)`")
     count = int(value)
     if not 0 <= count < COUNTS_END:
         raise ValueError(f"{label}: {value} was given; it must be in [0, 2**62)")
@@ -243,33 +251,33 @@ def _count(label: str, value: Any) -> int:
 
 def _number(label: str, value: Any) -> float:
     if isinstance(value, bool) or not isinstance(value, Real):
-        raise TypeError(f"{label}: expected a float, found {type(value).__name__}")
+        raise TypeError(f"{label}: expected a float, found {type_name(value)}; pass `float(x)`")
     return any_number(label, value)
 
 
 def _check_length(label: str, value: Any, length: int, what: str) -> None:
     if not isinstance(value, list | tuple):
-        raise TypeError(f"{label}: expected a list, found {type(value).__name__}")
+        raise TypeError(f"{label}: expected a list, found {type_name(value)}; {_AS_IT_WAS}")
     found = len(cast(Sequence[object], value))
     if found != length:
-        raise ValueError(f"{label}: expected {length} {what}, found {found}; {_SAME}")
+        raise ValueError(f"{label}: expected {length} {what}, found {found}; {SAME}")
 
 
 def _check_arrays(label: str, needed: Collection[str], present: Collection[str]) -> None:
     needed, present = list(needed), list(present)
     if needed != present:
-        raise ValueError(f"{label} need other state arrays than this optimizer has: {needed}, not {present}; {_SAME}")
+        raise ValueError(f"{label} need other state arrays than this optimizer has: {needed}, not {present}; {SAME}")
 
 
 def _entries(label: str, mapping: Any, expected: Iterable[Any]) -> list[Any]:
     """The values of a mapping in the order of the keys that it must have, no more and no fewer."""
     expected = dict.fromkeys(expected)
     if not isinstance(mapping, Mapping):
-        raise TypeError(f"{label}: expected a dict, found {type(mapping).__name__}")
+        raise TypeError(f"{label}: expected a dict, found {type_name(mapping)}; {_AS_IT_WAS}")
     entries = cast(Mapping[object, Any], mapping)
     missing = [key for key in expected if key not in entries]
     if missing:
-        raise ValueError(f"{label}: {missing[0]!r} is missing; {_SAME}")
+        raise ValueError(f"{label}: {missing[0]!r} is missing; {SAME}")
     extra = [key for key in entries if key not in expected]
     if extra:
         raise ValueError(f"{label}: unknown entry {extra[0]!r}{did_you_mean(extra[0], expected)}")

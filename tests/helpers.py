@@ -149,7 +149,8 @@ def assert_unchanged(opt, before):
     now, state_now = snapshot(opt)
     for p, q in zip(now, arrays, strict=True):
         assert_same_bits(p, q)
-    assert state_now["param_groups"] == state_dict["param_groups"]
+    for entry in ("param_groups", "stages", "updates"):
+        assert state_now[entry] == state_dict[entry]
     assert state_now["state"].keys() == state_dict["state"].keys()
     for mine, theirs in zip(state_now["state"].values(), state_dict["state"].values(), strict=True):
         assert mine.keys() == theirs.keys()

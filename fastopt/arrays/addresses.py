@@ -9,6 +9,15 @@ import numpy as np
 from fastopt.arrays.layout import Array, bounds_of, start_of
 
 
+def cure_of_sharing(is_same: bool) -> str:
+    """What to do with two parameters that share memory: all of it, or a part."""
+    if is_same:
+        return (
+            "pass a tied array once, and the sum of its gradients for it, such as `g_in + g_out`; or copy one of them"
+        )
+    return "pass the whole array that both are parts of, or copy one of them"
+
+
 class AddressMap:
     """Where the parameters and their state lie, in order of address. None of them may overlap.
 
@@ -31,7 +40,10 @@ class AddressMap:
         self.ends = [start + block.nbytes for start, _, block in placed]
         for i, j in pairwise(range(len(placed))):
             if self.starts[j] < self.ends[i]:
-                raise ValueError(f"{self._labels[j]}: it shares memory with {self._labels[i]}; copy one of them")
+                is_same = (self.starts[i], self.ends[i]) == (self.starts[j], self.ends[j])
+                raise ValueError(
+                    f"{self._labels[j]}: it shares memory with {self._labels[i]}; {cure_of_sharing(is_same)}"
+                )
 
     def shared_with(self, array: Array) -> str | None:
         """The label of what shares memory with an array, or None."""
@@ -54,6 +66,7 @@ def check_disjoint(labels: Iterable[str], gradients: Sequence[Array | None]) -> 
         for _, other, h in latest:
             if np.shares_memory(g, h):
                 raise ValueError(
-                    f"gradient of {label}: it shares memory with that of {other}, so zero_grads cannot zero it; copy it"
+                    f"gradient of {label}: it shares memory with that of {other}, so zero_grads cannot zero it; "
+                    f"pass `g.copy()`"
                 )
         latest.append((end, label, g))

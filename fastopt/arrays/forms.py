@@ -2,10 +2,12 @@
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
+from numbers import Number
 from typing import Any, TypeAlias, cast
 
 import numpy as np
 
+from fastopt.arrays.kinds import cure, is_array_like, type_name
 from fastopt.arrays.layout import Array, is_number
 from fastopt.arrays.nesting import Branch, fields_of, is_flat, leaves, merged, opened, place, shifted
 from fastopt.arrays.parameter import Parameter
@@ -23,7 +25,11 @@ def group_dicts(params: Any) -> list[dict[str, Any]]:
     """``params``, in any of its forms, as group dicts; see `group_dict`. Some groups may be empty, but not all."""
     kind = type(params).__name__
     params = nesting_of("params", params)
-    items: list[Any] = [] if isinstance(params, np.ndarray | Mapping) else list(cast("Iterable[object]", params))
+    if isinstance(params, Mapping) and "params" in params:
+        values = cast("Mapping[str, object]", params).values()
+        if any(isinstance(value, Number) for value in values):
+            raise ValueError("params: found one group, a dict with 'params' and options; groups come in a list: `[p]`")
+    items: list[Any] = list(cast("Iterable[object]", params)) if isinstance(params, list | tuple) else []
     are_groups = [isinstance(item, Mapping) and "params" in item for item in items]
     if any(are_groups) and not all(are_groups):
         raise ValueError("params: some items are group dicts, with 'params' in them, and some are not; make all so")
@@ -42,13 +48,16 @@ def group_dict(group: Any) -> dict[str, Any]:
     Its other entries are left as they are.
     """
     if not isinstance(group, Mapping):
-        raise TypeError(f"group: expected a dict with 'params' in it, found {type(group).__name__}")
+        raise TypeError(
+            f"group: expected a dict, found {type_name(group)}; pass one as in {{'params': [W, b], 'lr': 0.1}}"
+        )
     mapping = cast(Mapping[str, Any], group)
     if "params" not in mapping:
-        raise ValueError("group: it has no 'params'")
+        others = ", ".join(map(repr, mapping)) or "nothing"
+        raise ValueError(f"group: it has no 'params', only {others}; add them, as in {{'params': [W, b], 'lr': 0.1}}")
     given: Any = nesting_of("params", mapping["params"])
-    if isinstance(given, np.ndarray):
-        given = (cast("Array", given),)
+    if is_array_like(given):
+        given = (cast("object", given),)
     found: list[tuple[str, Any]] = []
     tree = cast(Branch, leaves(given, (), found))
     params = [array for _, array in found]
@@ -56,11 +65,13 @@ def group_dict(group: Any) -> dict[str, Any]:
     beside = mapping.get("param_names")
     if beside is not None:
         if names:
-            raise ValueError("param_names: the params have names of their own already")
+            raise ValueError("param_names: the params have names of their own already; leave it out")
         # Names beside the arrays, as in PyTorch's groups and in our own.
         names = as_list("param_names", beside)
         if len(names) != len(params):
-            raise ValueError(f"param_names: {len(names)} names were given for {len(params)} parameters")
+            raise ValueError(
+                f"param_names: {len(names)} names were given for {len(params)} parameters; give one for each"
+            )
         pairs = zip(names, params, strict=True)
         tree = cast(Branch, leaves(dict(pairs), (), []))
     return {**mapping, "params": params, "param_names": names, "param_tree": tree}
@@ -88,26 +99,32 @@ _FORMS = {
     "param_names": "a sequence of names",
     "grads": "an array, or arrays in the same nesting as the parameters",
 }
+_LETTERS = {"params": "p", "grads": "g"}
 _NO_SEQUENCES: tuple[type[object], ...] = (str, bytes, set, frozenset)
 
 
 def nesting_of(what: str, items: Any) -> Any:
     """A single array or a nesting as it is; any other ordered iterable as a list."""
-    is_one = isinstance(items, np.ndarray | Mapping | list | tuple)
-    return cast("object", items) if is_one else as_list(what, items)
+    is_one = is_array_like(items) or isinstance(items, Mapping | list | tuple)
+    return cast("object", items) if is_one else as_list(what, cast("Iterable[Any]", items))
 
 
 def as_list(what: str, items: Iterable[Any] | None) -> list[Any]:
     """The items of a sequence or another ordered iterable, as a list."""
     if not isinstance(items, Iterable) or isinstance(items, _NO_SEQUENCES):
-        raise TypeError(f"{what}: expected {_FORMS[what]}, found {type(items).__name__}")
+        advice = (
+            "pass strings, one for each parameter"
+            if what == "param_names"
+            else cure(_LETTERS.get(what, "x"), items, None)
+        )
+        raise TypeError(f"{what}: expected {_FORMS[what]}, found {type_name(items)}; {advice}")
     return list(items)
 
 
 def ordered(grads: Any, tree: Branch, parameters: Sequence[Parameter]) -> list[Any]:
     """The gradients as a list in the order of the parameters, from any of the forms that ``step`` takes."""
     count = len(parameters)
-    if isinstance(grads, np.ndarray) or is_number(grads):
+    if is_array_like(grads) or is_number(grads):
         if count != 1:
             raise ValueError(f"grads: one gradient was given for {count} parameters; pass a sequence or a mapping")
         return [grads]

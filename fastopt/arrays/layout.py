@@ -5,6 +5,8 @@ from typing import Any, TypeAlias, cast
 import numpy as np
 from numpy.typing import NDArray
 
+from fastopt.arrays.kinds import cure, replaced, shared, type_name
+
 Array: TypeAlias = NDArray[Any]
 
 _LINE = 64  # bytes of a cache line
@@ -15,14 +17,16 @@ _PAGE = 4096
 _STAGGER = 13 * _LINE
 
 
-def plain(label: str, array: object) -> Array:
-    """The array as a plain ndarray, because the attributes of a subclass need not be true."""
+def plain(label: str, array: object, letter: str = "x", dtype: np.dtype[Any] | None = None) -> Array:
+    """The array as a plain ndarray, because the attributes of a subclass need not be true.
+
+    Errors call it by its letter in code; see `fastopt.arrays.kinds`, also for the dtype.
+    """
     if isinstance(array, np.ma.MaskedArray):
-        raise TypeError(f"{label}: a masked array's mask would be lost; pass its data or fill it")
+        advice = shared("p", "p.data") if letter == "p" else replaced(letter, f"{letter}.filled(0)")
+        raise TypeError(f"{label}: a masked array's mask would be lost; {advice}")
     if not isinstance(array, np.ndarray):
-        raise TypeError(
-            f"{label}: expected a NumPy array, found {type(array).__name__}; convert it, as with np.asarray"
-        )
+        raise TypeError(f"{label}: expected a NumPy array, found {type_name(array)}; {cure(letter, array, dtype)}")
     return np.asarray(cast(Array, array))
 
 
@@ -36,9 +40,9 @@ def check_writeable(label: str, array: Array) -> None:
         raise ValueError(f"{label}: the array is read-only; pass a writeable one")
 
 
-def check_aligned(label: str, array: Array) -> None:
+def check_aligned(label: str, array: Array, letter: str = "x") -> None:
     if not array.flags.aligned:
-        raise ValueError(f"{label}: the array is not aligned in memory; copy it")
+        raise ValueError(f"{label}: the array is not aligned in memory; {replaced(letter, f'{letter}.copy()')}")
 
 
 def dtype_name(dtype: np.dtype[Any]) -> str:

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from fastopt.arrays.addresses import cure_of_sharing
 from fastopt.arrays.layout import Array, start_of
 
 _MAPS = "/proc/self/maps"  # where Linux lists the mappings of this process
@@ -29,10 +30,11 @@ def check_files(blocks: Iterable[tuple[str, Array]]) -> None:
     except OSError:
         places = [_place_of_memmap(array) for array in arrays]
     placed = sorted((*place, one.nbytes, label) for place, one, label in zip(places, arrays, labels, strict=True))
-    for (file, start, size, label), (next_file, next_start, _, next_label) in pairwise(placed):
+    for (file, start, size, label), (next_file, next_start, next_size, next_label) in pairwise(placed):
         if file == next_file and next_start < start + size:
             raise ValueError(
-                f"{next_label}: it shares memory with {label}, by a file that is mapped twice; copy one of them"
+                f"{next_label}: it shares memory with {label}, by a file that is mapped twice; "
+                f"{cure_of_sharing((start, size) == (next_start, next_size))}"
             )
 
 

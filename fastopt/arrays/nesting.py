@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from numbers import Number
 from typing import Any, NamedTuple, TypeAlias, cast
 
+from fastopt.arrays.kinds import type_name
 from fastopt.options import did_you_mean
 
 
@@ -67,7 +68,9 @@ def leaves(items: Any, path: tuple[str, ...], found: list[tuple[str, Any]], numb
     kind, names, items = branch
     for name in names or ():
         if not isinstance(name, str):
-            raise TypeError(f"params: expected names that are strings, found {type(name).__name__}")
+            raise TypeError(
+                f"params: expected names that are strings, found {type_name(name)} {name!r}; make it {str(name)!r}"
+            )
     keys = map(str, range(len(items))) if names is None else names
     pairs = zip(keys, items, strict=True)
     return Branch(kind, names, tuple(leaves(item, (*path, key), found, numbers) for key, item in pairs))

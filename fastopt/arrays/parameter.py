@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fastopt.arrays.addresses import AddressMap
+from fastopt.arrays.kinds import cure_of_dtype, cure_of_shape, replaced
 from fastopt.arrays.layout import (
     Array,
     check_aligned,
@@ -25,6 +26,8 @@ from fastopt.stages import COPY, GRAD_SUM
 
 # Called with a parameter's label, and a state array's name, size and dtype.
 StateMemory: TypeAlias = Callable[[str, str, int, "np.dtype[Any]"], Array]
+# What to do where state does not fit.
+SAME = "make the optimizer as the saved one was made"
 
 
 class Parameter:
@@ -47,15 +50,19 @@ class Parameter:
         self.label = f"parameter {index if name is None else name!r}"
         self.group = group
         self.array = array
-        given = plain(self.label, array)
+        given = plain(self.label, array, "p")
         if not (given.dtype.char in "fd" and given.dtype.isnative):
-            raise TypeError(f"{self.label}: expected float32 or float64, found {dtype_name(given.dtype)}; convert it")
-        check_writeable(self.label, given)
-        check_aligned(self.label, given)
+            raise TypeError(
+                f"{self.label}: expected float32 or float64, found {dtype_name(given.dtype)}; "
+                f"{cure_of_dtype('p', given.dtype, None)}"
+            )
+        if not given.flags.writeable:
+            raise ValueError(f"{self.label}: the array is read-only; {replaced('p', 'p.copy()')}")
+        check_aligned(self.label, given, "p")
         if not given.flags.forc:
             raise ValueError(
                 f"{self.label}: the array is neither C- nor F-contiguous (strides {given.strides}); "
-                f"copy it, or pass the whole array that it is a part of"
+                f"pass the whole array that it is a part of, or {replaced('p', 'p.copy()')}"
             )
         # A view of the array as it is now: its shape, type and place may be changed behind our back.
         self.view = given.view()
@@ -91,7 +98,7 @@ class Parameter:
         if block.dtype != dtype or block.shape != (size,) or not block.flags.c_contiguous:
             raise ValueError(
                 f"{label}: expected a contiguous array of {dtype} and shape {(size,)}, found {dtype_name(block.dtype)} "
-                f"of shape {block.shape} and strides {block.strides}"
+                f"of shape {block.shape} and strides {block.strides}; return one as `np.empty(size, dtype)`"
             )
         check_writeable(label, block)
         check_aligned(label, block)
@@ -140,11 +147,12 @@ class Parameter:
 
     def check_state(self, label: str, array: object) -> Array:
         """What is to become a state array, as a plain array; or raise if it does not fit."""
-        given = plain(label, array)
-        if given.dtype != self.view.dtype:
-            raise TypeError(f"{label}: expected {dtype_name(self.view.dtype)}, found {dtype_name(given.dtype)}")
-        if given.shape != self.view.shape:
-            raise ValueError(f"{label}: expected shape {self.view.shape}, found {given.shape}")
+        dtype, shape = self.view.dtype, self.view.shape
+        given = plain(label, array, "x", dtype)
+        if given.dtype != dtype:
+            raise TypeError(f"{label}: expected {dtype_name(dtype)}, found {dtype_name(given.dtype)}; {SAME}")
+        if given.shape != shape:
+            raise ValueError(f"{label}: expected shape {shape}, found {given.shape}; {SAME}")
         return given
 
     def saved_state(self) -> tuple[list[int], list[float], list[Array]]:
@@ -162,7 +170,7 @@ class Parameter:
 
     def check_unchanged(self, writeable: bool = True) -> None:
         """Raise if the array's place, shape or type is not what was given, or if it must be `writeable` and is not."""
-        array, view = plain(self.label, self.array), self.view
+        array, view = plain(self.label, self.array, "p"), self.view
         for what in ("dtype", "shape", "strides"):
             found, expected = getattr(array, what), getattr(view, what)
             if found != expected:
@@ -171,26 +179,34 @@ class Parameter:
                 )
         if start_of(array) != start_of(view):
             raise ValueError(f"{self.label}: its data was moved since it was given; make a new optimizer for it")
-        check_aligned(self.label, array)
-        if writeable:
-            check_writeable(self.label, array)
+        check_aligned(self.label, array, "p")
+        if writeable and not array.flags.writeable:
+            raise ValueError(
+                f"{self.label}: the array is read-only, as it was not before; make it writeable again, as by "
+                f"`p.flags.writeable = True`"
+            )
 
     def _number(self, gradient: object, writeable: bool) -> Array:
         """A number that is the gradient of a 0-d parameter, as an array."""
         label, dtype = f"gradient of {self.label}", self.view.dtype
         if type(gradient) not in (float, dtype.type):
             found = type(gradient).__name__
-            raise TypeError(f"{label}: expected {dtype} as its parameter, or a Python float; found {found}; convert it")
+            raise TypeError(
+                f"{label}: expected {dtype} as its parameter, or a Python float; found {found}; pass `np.{dtype}(g)`"
+            )
         if writeable:
-            raise TypeError(f"{label}: zero_grads cannot zero a number; pass an array, as np.array({gradient!r})")
+            raise TypeError(
+                f"{label}: zero_grads cannot zero the number {gradient!r}; pass an array, "
+                f"`np.array(g, dtype=np.{dtype})`"
+            )
         return quietly(partial(np.array, gradient, dtype=dtype))
 
     def check_bound(self, gradient: object) -> None:
         """Raise if a gradient is a number, which could never hold the gradients of later steps."""
         if is_number(gradient):
             raise TypeError(
-                f"gradient of {self.label}: a number never changes, so it cannot be bound; bind an array, as "
-                f"np.array({gradient!r}), and write into it"
+                f"gradient of {self.label}: a number never changes, so it cannot be bound, found {gradient!r}; bind "
+                f"`np.array(g, dtype=np.{self.view.dtype})`, and write into it"
             )
 
     def check_gradient(self, gradient: object, addresses: AddressMap, writeable: bool) -> Array:
@@ -198,20 +214,23 @@ class Parameter:
         label, view = f"gradient of {self.label}", self.view
         if is_number(gradient) and not view.ndim:
             return self._number(gradient, writeable)
-        given = plain(label, gradient)
+        given = plain(label, gradient, "g", view.dtype)
         if given.dtype != view.dtype:
             raise TypeError(
                 f"{label}: expected {dtype_name(view.dtype)} as its parameter, found {dtype_name(given.dtype)}; "
-                f"convert it"
+                f"{cure_of_dtype('g', given.dtype, view.dtype, 2 * given.size == view.size)}"
             )
         if given.shape != view.shape:
-            raise ValueError(f"{label}: expected shape {view.shape} as its parameter, found {given.shape}")
-        check_aligned(label, given)
+            raise ValueError(
+                f"{label}: expected shape {view.shape} as its parameter, found {given.shape}; "
+                f"{cure_of_shape(given.shape, view.shape)}"
+            )
+        check_aligned(label, given, "g")
         if writeable and not given.flags.writeable:
-            raise ValueError(f"{label}: the array is read-only, so zero_grads cannot zero it; pass a writeable one")
+            raise ValueError(f"{label}: the array is read-only, so zero_grads cannot zero it; pass `g.copy()`")
         other = addresses.shared_with(given)
         if other is not None:
-            raise ValueError(f"{label}: it shares memory with {other}; copy it")
+            raise ValueError(f"{label}: it shares memory with {other}; pass `g.copy()`")
         if given.flags.c_contiguous if self.order == "C" else given.flags.f_contiguous:
             return given
         if self._scratch is None:

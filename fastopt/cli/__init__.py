@@ -1,1 +1,1 @@
-"""The command line, the demo with its network, and the timing that bench/ uses too."""
+"""The command line and the demo with its network; timing and plain NumPy, which bench/ uses too."""

@@ -1,135 +1,164 @@
-"""The command line: what is here, how fast it is, and what it does."""
+"""The command line: what is here, how fast it is, and what it does. It needs nothing but NumPy; the demo needs more."""
 
+import io
+import json
 import os
 import platform
 import sys
+from argparse import ArgumentParser, Namespace
+from collections.abc import Callable, Sequence
 
-import click
 import numpy as np
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-from rich.table import Table
 
 import fastopt
 from fastopt.cli import timing
+from fastopt.cli.arguments import Parser, duration, picture_name, rule, whole
 from fastopt.engines import choice
 from fastopt.rules import VARIANTS
 
-CAPTION = (
-    "of limit: speed as a share of a plain streaming loop with the same traffic; "
-    "reference: the numpy backend, which is made for reading and slower than plain NumPy"
-)
-
-console = Console()
-
-
-@click.group(context_settings={"help_option_names": ["-h", "--help"]})
-@click.version_option(fastopt.__version__)
-def cli() -> None:
-    """Fused optimizer steps for NumPy arrays."""
-
-
-@cli.command()
-def info() -> None:
-    """Show the version, the backends and the processor's features."""
-    table = Table(show_header=False, box=None)
-    chosen = " ".join(f"[bold]{name} (default)[/]" if name == choice.DEFAULT else name for name in fastopt.backends())
-    table.add_row("fastopt", fastopt.__version__)
-    table.add_row("Python, NumPy", f"{platform.python_version()}, {np.__version__}")
-    table.add_row("system", f"{platform.system()} {platform.machine()}")
-    table.add_row("backends", chosen)
-    features = " ".join(choice.features()) or "none beyond the baseline"
-    table.add_row("processor features", features if choice.COMPILED else "unknown, as nothing is compiled")
-    table.add_row("threads", f"up to {fastopt.get_num_threads()} for a step, of {os.cpu_count()}")
-    console.print(table)
+SIZES = (100, 10_000, 1_000_000, 16_000_000)
+# Tables fit into 60 columns, and so into every terminal.
+BENCH = """\
+One step, {dtype}, {backend}, {machine}, threads: {threads}
+limit: share of the speed of a loop that only moves memory
+NumPy: how many times as fast as the rule in plain NumPy"""
+DEMO = """\
+Handwritten digits, {backend}, epochs: {epochs}
+test:  accuracy on images that were not trained with
+NumPy: how many times as fast a step is as in plain NumPy
+bits:  whether the NumPy reference trained the same weights
+"""
 
 
-@cli.command()
-@click.option("--size", "sizes", type=click.IntRange(min=1), multiple=True, help="Elements; may be given repeatedly.")
-@click.option("--dtype", type=click.Choice(["float32", "float64"]), default="float32", show_default=True)
-@click.option("--backend", "name", type=click.Choice(choice.NAMES), help="Default: the one that fastopt chooses.")
-@click.option("--seconds", type=click.FloatRange(min=0), default=0.5, show_default=True, help="For each row.")
-def bench(sizes: tuple[int, ...], dtype: str, name: str | None, seconds: float) -> None:
-    """Time each rule's step against the NumPy reference and against the machine's memory limit."""
-    sizes = sizes or (100, 10_000, 1_000_000, 16_000_000)
+def info(given: Namespace) -> None:
+    backends = [f"{name} (default)" if name == choice.DEFAULT else name for name in fastopt.backends()]
+    features = ", ".join(choice.features()) or "none beyond the baseline"
+    rows = {
+        "fastopt": fastopt.__version__,
+        "Python, NumPy": f"{platform.python_version()}, {np.__version__}",
+        "system": f"{platform.system()} {platform.machine()}",
+        "backends": ", ".join(backends),
+        "processor features": features if choice.COMPILED else "unknown, as nothing is compiled",
+        "threads": f"up to {fastopt.get_num_threads()} for a step, of {os.cpu_count()}",
+    }
+    for name, value in rows.items():
+        print(f"{name:<20}{value}")
+
+
+def bench(given: Namespace) -> None:
     try:
-        used = choice.get_backend(name).name
+        backend = choice.get_backend(given.backend).name
     except ValueError as error:
-        raise click.ClickException(str(error)) from None
-    title = f"One step, {dtype}, {used}, {platform.machine()}"
-    table = Table(title=title, caption=CAPTION)
-    table.add_column("rule")
-    for column in ("elements", "µs", "GB/s", "of limit", "x reference"):
-        table.add_column(column, justify="right")
-    with progress() as bar:
-        task = bar.add_task("", total=len(sizes) * len(VARIANTS))
-        for size in sizes:
-            for rule in VARIANTS:
-                bar.update(task, description=f"{rule}, {size:,}")
-                row = timing.compare(rule, size, np.dtype(dtype), name, seconds)
-                limit = "-" if row["of_limit"] is None else f"{row['of_limit']:.2f}"
-                table.add_row(
-                    rule,
-                    f"{size:,}",
-                    f"{row['seconds'] * 1e6:,.2f}",
-                    f"{row['bandwidth'] / 1e9:.1f}",
-                    limit,
-                    f"{row['speedup']:.1f}",
-                    end_section=rule == list(VARIANTS)[-1],
-                )
-                bar.advance(task)
-    console.print(table)
+        sys.exit(f"fastopt bench: {error}")
+    what = {"dtype": given.dtype, "backend": backend, "threads": given.threads}
+    if not given.json:
+        print(BENCH.format(machine=platform.machine(), **what))
+    with fastopt.num_threads(given.threads):
+        for n in given.sizes or SIZES:
+            if not given.json:
+                print(f"\n{f'{n:,} elements':<27}{'µs':>11}{'GB/s':>7}{'limit':>7}{'NumPy':>8}", flush=True)
+            for name in given.rules or VARIANTS:
+                try:
+                    row = timing.compare(name, n, np.dtype(given.dtype), backend, given.seconds)
+                except MemoryError:
+                    sys.exit(f"fastopt bench: there is not enough memory for {n:,} elements; choose a smaller --size")
+                shown = json.dumps({"rule": name, "elements": n, **what, **row}) if given.json else line(name, row)
+                print(shown, flush=True)
 
 
-@cli.command()
-@click.option("--epochs", type=click.IntRange(min=1), default=20, show_default=True)
-@click.option(
-    "--output",
-    type=click.Path(dir_okay=False, writable=True),
-    default="fastopt-demo.png",
-    show_default=True,
-    help="The picture.",
-)
-def demo(epochs: int, output: str) -> None:
-    """Train a network on handwritten digits with every rule, by the NumPy reference and by the best backend.
-
-    FASTOPT_BACKEND chooses another backend. Fails unless the trained weights are identical bit for bit.
-    """
-    from fastopt.cli import demo as training
-
-    training.check_picture(output)
-    used = choice.DEFAULT
-    if used == "numpy":
-        console.print("The backend is numpy: the reference is compared with itself.")
-    table = Table(title=f"Handwritten digits, epochs: {epochs}", caption="µs: the median time of a step")
-    table.add_column("rule")
-    for column in ("final loss", "test accuracy", "numpy, µs", f"{used}, µs", "speedup", "same bits"):
-        table.add_column(column, justify="right")
-    comparisons: list[training.Comparison] = []
-    with progress() as bar:
-        task = bar.add_task("training", total=2 * epochs * len(VARIANTS))
-        for row in training.compare(epochs, lambda: bar.advance(task)):
-            comparisons.append(row)
-            bar.update(task, description=row.name)
-            table.add_row(
-                row.name,
-                f"{row.losses[-1]:.4f}",
-                f"{row.accuracy:.1%}",
-                f"{row.reference_seconds * 1e6:.1f}",
-                f"{row.seconds * 1e6:.1f}",
-                f"{row.speedup:.1f}x",
-                "[green]yes[/]" if row.identical else "[bold red]NO[/]",
-            )
-    console.print(table)
-    training.draw(comparisons, output)
-    console.print(f"Picture: {output}")
-    if not all(row.identical for row in comparisons):
-        console.print("[bold red]The trained weights differ.[/]")
-        console.print("Unless matrix products differ from run to run on this machine, this is a defect of fastopt.")
-        sys.exit(1)
+def line(name: str, row: timing.Measured) -> str:
+    """A row of the table."""
+    limit = "-" if row["of_limit"] is None else f"{row['of_limit']:.2f}"
+    speed = f"{row['seconds'] * 1e6:>11,.2f}{row['bandwidth'] / 1e9:>7.1f}"
+    return f"{name:<27}{speed}{limit:>7}{row['speedup']:>8.1f}"
 
 
-def progress() -> Progress:
-    """A progress bar that goes away when the work is done."""
-    columns = (TextColumn("{task.description:<32}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    return Progress(*columns, console=console, transient=True)
+def demo(given: Namespace) -> None:
+    try:
+        from fastopt.cli import demo as training
+        from fastopt.cli import picture
+    except ModuleNotFoundError as error:
+        sys.exit(f"fastopt demo: it needs {error.name}, which is not installed: pip install 'fastopt[cli]'")
+    try:
+        picture.check(given.output)
+    except OSError as error:
+        sys.exit(f"fastopt demo: --output: {given.output} cannot be written ({error.strerror}); name another file")
+    print(DEMO.format(backend=choice.DEFAULT, epochs=given.epochs))
+    if choice.DEFAULT == "numpy":
+        print("The backend is numpy: the reference is compared with itself.\n")
+    print(f"{'rule':<27}{'loss':>8}{'test':>7}{'µs':>6}{'NumPy':>7}{'bits':>5}", flush=True)
+    rows: list[training.Comparison] = []
+    for row in training.compare(given.epochs):
+        rows.append(row)
+        figures = f"{row.losses[-1]:>8.4f}{row.accuracy:>7.1%}{row.seconds * 1e6:>6.1f}{row.speedup:>7.1f}"
+        print(f"{row.name:<27}{figures}{'yes' if row.identical else 'NO':>5}", flush=True)
+    picture.draw(rows, given.output)
+    print(f"\nPicture: {given.output}")
+    if not all(row.identical for row in rows):
+        sys.exit(
+            "fastopt demo: the trained weights differ. Unless matrix products differ from run to run on this machine, "
+            "this is a defect of fastopt."
+        )
+
+
+def new_parser() -> Parser:
+    parser = Parser("fastopt", description="Optimizer steps for NumPy arrays.")
+    parser.add_argument("--version", action="version", version=f"fastopt {fastopt.__version__}")
+
+    def without_command(given: Namespace) -> None:
+        parser.print_help()
+
+    parser.set_defaults(run=without_command)
+    commands = parser.add_subparsers(title="commands", metavar="COMMAND")
+
+    def command(run: Callable[[Namespace], None], title: str, more: str = "") -> ArgumentParser:
+        new = commands.add_parser(run.__name__, help=title, description=f"{title[0].upper()}{title[1:]}.{more}")
+        new.set_defaults(run=run)
+        return new
+
+    command(info, "show the version, the backends and the processor's features")
+
+    timed = command(
+        bench,
+        "time a step of each rule",
+        " It is compared with the same rule in plain NumPy, and with a loop that only moves as much memory.",
+    )
+    add = timed.add_argument
+    sizes, rules = " ".join(map(str, SIZES)), "; ".join(VARIANTS)
+    add("--size", dest="sizes", type=whole, action="append", metavar="N", help=f"repeatable; default: {sizes}")
+    add("--rule", dest="rules", type=rule, action="append", metavar="RULE", help=f"repeatable; default: {rules}")
+    add("--dtype", choices=("float32", "float64"), default="float32", help="default: %(default)s")
+    add("--backend", choices=choice.NAMES, help=f"default: {choice.DEFAULT}")
+    add("--threads", type=whole, default=fastopt.get_num_threads(), metavar="N", help="default: %(default)s")
+    add("--seconds", type=duration, default=0.5, metavar="S", help="for each row; default: %(default)s")
+    add(
+        "--json",
+        action="store_true",
+        help="JSON Lines: each row one object, with seconds for a step, bandwidth in bytes per second, of_limit "
+        "(null for numpy) and speedup over plain NumPy",
+    )
+
+    shown = command(
+        demo,
+        "train a network on handwritten digits with every rule",
+        " It is trained by the NumPy reference and by the best backend, or the one that FASTOPT_BACKEND names. Fails "
+        "unless the trained weights are the same to the last bit.",
+    )
+    add = shown.add_argument
+    add("--epochs", type=whole, default=20, metavar="N", help="default: %(default)s")
+    add(
+        "--output",
+        type=picture_name,
+        default="fastopt-demo.png",
+        metavar="FILE",
+        help="the picture: .png, .svg or .pdf; default: %(default)s",
+    )
+    return parser
+
+
+def run(arguments: Sequence[str] | None = None) -> None:
+    """Run a command; by default the one that the process was given."""
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="replace")  # not all encodings have a µ
+    given = new_parser().parse_args(arguments)
+    given.run(given)

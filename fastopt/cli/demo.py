@@ -1,21 +1,18 @@
 """The demo: a small network learns handwritten digits with every rule, by the reference and by the backend in use."""
 
-from collections.abc import Callable, Iterator, Sequence
-from pathlib import Path
+from collections.abc import Iterator
 from statistics import median
 from time import perf_counter
 from typing import Any, NamedTuple, TypeAlias, cast
 
 import numpy as np
-from click import ClickException
-from matplotlib import colormaps
-from matplotlib.figure import Figure
 from sklearn.datasets import load_digits
 from sklearn.model_selection import train_test_split
 
 from fastopt.arrays.layout import Array
+from fastopt.cli import plain
 from fastopt.cli.network import accuracy, loss_and_gradients, new_network
-from fastopt.engines import choice
+from fastopt.cli.timing import ratio
 from fastopt.rules import VARIANTS
 
 SIZES = (64, 128, 64, 10)
@@ -41,7 +38,8 @@ class Training(NamedTuple):
 
     losses: list[float]  # the mean loss of each epoch
     accuracy: float  # of the test set
-    seconds: float  # in the optimizer, the median of the steps
+    seconds: list[float]  # of each step
+    in_numpy: list[float]  # of each step in plain NumPy, on the same weights and gradients
     weights: dict[str, Array]
 
 
@@ -51,13 +49,9 @@ class Comparison(NamedTuple):
     name: str
     losses: list[float]
     accuracy: float
-    reference_seconds: float
-    seconds: float
+    seconds: float  # of a step, the median
+    speedup: float  # over plain NumPy
     identical: bool  # all weights, bit for bit
-
-    @property
-    def speedup(self) -> float:
-        return self.reference_seconds / self.seconds
 
 
 def digits() -> Data:
@@ -68,67 +62,44 @@ def digits() -> Data:
     return cast(Data, parts)
 
 
-def train(name: str, backend: str | None, data: Data, epochs: int, tick: Callable[[], object]) -> Training:
-    """Train a new network with one rule; `tick` is called after each epoch."""
+def train(name: str, backend: str | None, data: Data, epochs: int) -> Training:
+    """Train a new network with one rule."""
     images, test_images, labels, test_labels = data
     rng = np.random.default_rng(0)
     weights = new_network(SIZES, np.float32, rng)
     rule, options = VARIANTS[name]
     chosen: dict[str, Any] = {"lr": LEARNING_RATES[name]} if name in LEARNING_RATES else {}
     opt = rule(weights, **{**options, **chosen}, backend=backend)
+    copies = [w.copy() for w in weights.values()]
+    step_in_numpy, _ = plain.stepper(name, copies)
     losses: list[float] = []
     seconds: list[float] = []
+    in_numpy: list[float] = []
     for _ in range(epochs):
         batch_losses: list[float] = []
         for batch in np.array_split(rng.permutation(len(images)), len(images) // BATCH):
             loss, gradients = loss_and_gradients(weights, images[batch], labels[batch])
+            in_order = [gradients[key] for key in weights]
             start = perf_counter()
             opt.step(gradients)
-            seconds.append(perf_counter() - start)
+            middle = perf_counter()
+            step_in_numpy(in_order)
+            end = perf_counter()
+            seconds.append(middle - start)
+            in_numpy.append(end - middle)
+            for copy, w in zip(copies, weights.values(), strict=True):
+                np.copyto(copy, w)
             batch_losses.append(loss)
         losses.append(float(np.mean(batch_losses)))
-        tick()
-    return Training(losses, accuracy(weights, test_images, test_labels), median(seconds), weights)
+    return Training(losses, accuracy(weights, test_images, test_labels), seconds, in_numpy, weights)
 
 
-def compare(epochs: int, tick: Callable[[], object]) -> Iterator[Comparison]:
+def compare(epochs: int) -> Iterator[Comparison]:
     """Train with every rule, by the reference and by the backend in use, and yield the comparisons."""
     data = digits()
     for name in VARIANTS:
-        reference = train(name, "numpy", data, epochs, tick)
-        mine = train(name, None, data, epochs, tick)
+        reference = train(name, "numpy", data, epochs)
+        mine = train(name, None, data, epochs)
         identical = all(w.tobytes() == mine.weights[key].tobytes() for key, w in reference.weights.items())
-        yield Comparison(name, mine.losses, mine.accuracy, reference.seconds, mine.seconds, identical)
-
-
-def check_picture(name: str) -> None:
-    """Raise before the work, not after it, if the picture cannot be written."""
-    path = Path(name)
-    formats = Figure().canvas.get_supported_filetypes()
-    if path.suffix[1:] not in formats:
-        raise ClickException(f"{path}: the picture's name must end in one of {', '.join(formats)}")
-    if not path.parent.is_dir():
-        raise ClickException(f"{path}: there is no folder {path.parent}")
-
-
-def draw(comparisons: Sequence[Comparison], path: str) -> None:
-    """The picture: loss curves, and bars of the speedups in the same colours."""
-    figure = Figure(figsize=(12, 5), layout="constrained")
-    curves, bars = figure.subplots(1, 2, width_ratios=(3, 2))
-    colours = cast(Any, colormaps["tab20"]).colors
-    for comparison, colour in zip(comparisons, colours, strict=False):
-        epochs = range(1, len(comparison.losses) + 1)
-        curves.plot(epochs, comparison.losses, color=colour, label=comparison.name, linewidth=1.5)
-    curves.set(yscale="log", xlabel="epoch", ylabel="training loss", title="Handwritten digits, a 64-128-64-10 network")
-    curves.xaxis.get_major_locator().set_params(integer=True)
-    curves.legend(fontsize="small", ncols=2)
-    curves.grid(alpha=0.3)
-
-    names = [comparison.name for comparison in comparisons]
-    drawn = bars.barh(names, [comparison.speedup for comparison in comparisons], color=colours[: len(comparisons)])
-    bars.bar_label(drawn, fmt="%.0f×", padding=3)
-    bars.invert_yaxis()
-    bars.margins(x=0.12)
-    bits = "same bits" if all(comparison.identical for comparison in comparisons) else "OTHER BITS"
-    bars.set(xlabel=f"times faster than the NumPy reference ({choice.DEFAULT})", title=f"Time of a step, {bits}")
-    figure.savefig(path, dpi=110)
+        speedup = ratio(mine.in_numpy, mine.seconds)
+        yield Comparison(name, mine.losses, mine.accuracy, median(mine.seconds), speedup, identical)

@@ -61,4 +61,5 @@ def compile(rule: R) -> R:
 
 def _check_rule(rule: object) -> None:
     if not (isinstance(rule, type) and issubclass(rule, Rule) and hasattr(rule, "formula")):
-        raise TypeError(f"compile: expected a rule, which is a class with a formula, found {rule!r}")
+        found = repr(rule) if isinstance(rule, type) else f"an object: {type(rule).__name__}"
+        raise TypeError(f"compile: expected a rule, which is a class with a formula, found {found}")

@@ -87,13 +87,17 @@ class SGD(Optimizer):
     def check(o: Mapping[str, Any]) -> None:
         if o["nesterov"]:
             if o["momentum"] == 0:
-                raise ValueError("nesterov: it needs momentum, which is 0")
+                raise ValueError("nesterov: it needs momentum, found 0; set `momentum=0.9`, or another")
             if o["momentum_form"] == "ema":
-                raise ValueError("nesterov: it is not defined for momentum_form 'ema'; use 'torch' or 'velocity'")
+                raise ValueError(
+                    "nesterov: it is not defined for momentum_form 'ema'; set `momentum_form='torch'` or 'velocity'"
+                )
             if o["dampening"] != 0:
-                raise ValueError(f"dampening: nesterov needs it to be 0, found {o['dampening']!r}")
+                raise ValueError(f"dampening: nesterov allows none, found {o['dampening']!r}; set `dampening=0`")
         if o["momentum_form"] != "torch" and o["dampening"] != 0:
-            raise ValueError(f"dampening: only momentum_form 'torch' has it, found {o['dampening']!r}")
+            raise ValueError(
+                f"dampening: only momentum_form 'torch' has it, found {o['dampening']!r}; set `dampening=0`"
+            )
         if o["momentum_form"] == "ema" and o["momentum"] >= 1:
             raise ValueError(f"momentum: momentum_form 'ema' needs it in [0, 1), found {o['momentum']!r}")
 

@@ -1,0 +1,135 @@
+"""What people give in the place of a fitting NumPy array, and how to make one of it: the cures in error messages.
+
+Code stands between backticks. In it ``p`` is what was given for a parameter, ``g`` for a gradient, and ``x`` for state.
+"""
+
+import math
+import re
+from array import array
+from collections.abc import Iterable, Mapping, Sequence, Set
+from numbers import Number
+from types import BuiltinFunctionType, FunctionType, MethodType
+from typing import Any, NamedTuple, cast
+
+import numpy as np
+
+
+class Kind(NamedTuple):
+    """Objects that are no arrays, and the code that makes arrays of them."""
+
+    types: tuple[str, ...]  # the package and the name of a class, or of one of its bases
+    parameter: str
+    other: str  # for gradients and state
+    is_shared: bool = False  # whether the parameter's array shares the memory of the object
+
+
+# Most others that hold numbers become arrays by `numpy.array`.
+_KINDS = (
+    Kind(
+        ("torch.Module",),
+        "[q.detach().numpy() for q in p.parameters()]",
+        "[q.grad.numpy() for q in {x}.parameters()]",
+        is_shared=True,
+    ),
+    Kind(("cupy.ndarray",), "p.get()", "{x}.get()"),
+    Kind(("scipy.spmatrix", "scipy.sparray"), "p.toarray()", "{x}.toarray()"),
+)
+_TRACED = ("jax.Tracer", "autograd.Box")
+_FUNCTIONS = (FunctionType, MethodType, BuiltinFunctionType)
+_NO_NUMBERS = (str, bytes, bytearray, Set, Mapping)
+_FLOATS = re.compile("[fF]loat(32|64)")
+
+
+def type_name(x: object) -> str:
+    """What an object's type is called, after its package."""
+    package = type(x).__module__.partition(".")[0]
+    return type(x).__name__ if package in ("builtins", "__main__") else f"{package}.{type(x).__name__}"
+
+
+def is_array_like(x: object) -> bool:
+    """Whether this is one array, of NumPy or another library, and no list of several."""
+    if isinstance(x, Mapping | list | tuple):
+        return False  # also where a name in it is "shape"
+    return isinstance(x, np.ndarray | memoryview | array) or hasattr(x, "__array__") or hasattr(x, "shape")
+
+
+def cure(letter: str, x: Any, dtype: np.dtype[Any] | None) -> str:
+    """What to do with something that is no array, where one of this dtype, or of any if it is None, is expected."""
+    bases = {f"{base.__module__.partition('.')[0]}.{base.__name__}" for base in type(x).__mro__}
+    for kind in _KINDS:
+        if not bases.isdisjoint(kind.types):
+            code = kind.parameter if letter == "p" else kind.other.format(x=letter)
+            return shared(letter, code) if kind.is_shared else replaced(letter, code)
+    if "torch.Tensor" in bases:
+        return _cure_of_tensor(letter, x)
+    if not bases.isdisjoint(_TRACED):
+        return "call fastopt outside of the functions that JAX or autograd transform, such as those under grad or jit"
+    if isinstance(x, _FUNCTIONS):
+        return f"call it: pass `{letter}()`"
+    if _is_buffer(x):
+        return shared(letter, f"np.asarray({letter})")
+    is_array = is_array_like(x)
+    if x is None and letter == "p":
+        return "leave it out, or pass a NumPy array"
+    if isinstance(x, _NO_NUMBERS) or not (is_array or isinstance(x, Iterable | Number)):
+        return "pass a NumPy array"
+    items = letter if is_array or isinstance(cast("object", x), Sequence | Number) else f"list({letter})"
+    if dtype is not None:
+        return replaced(letter, f"np.asarray({items}, dtype=np.{dtype.name})")
+    has_floats = is_array and _FLOATS.search(str(getattr(cast("object", x), "dtype", "")))
+    return replaced(letter, f"np.array({items})" if has_floats else f"np.array({items}, dtype=float)")
+
+
+def replaced(letter: str, code: str) -> str:
+    """The advice to pass another array, and to keep it where steps update it."""
+    if letter != "p":
+        return f"pass `{code}`"
+    return f"make a copy, `p = {code}`, then pass and use it: steps update the copy and not the original"
+
+
+def shared(letter: str, code: str) -> str:
+    """The advice to pass an array that shares memory with what was given."""
+    return f"pass `{code}`" + (", which shares its memory, so that steps update both" if letter == "p" else "")
+
+
+def _cure_of_tensor(letter: str, x: Any) -> str:
+    """What to do with PyTorch's tensors. NumPy can share those on the CPU whose dtype it has."""
+    copies = ".cpu()" if str(getattr(x, "device", "cpu")) != "cpu" else ""
+    copies += ".float()" if "float16" in str(getattr(x, "dtype", "")) else ""
+    code = f"{letter}.detach(){copies}.numpy()"
+    return replaced(letter, code) if copies else shared(letter, code)
+
+
+def _is_buffer(x: object) -> bool:
+    """Whether this is a writeable piece of memory with floats in it, such as a memoryview or an array.array."""
+    try:
+        view = memoryview(x)  # type: ignore[arg-type]  # it raises where it is none
+    except (TypeError, BufferError):
+        return False
+    return not view.readonly and view.format in ("f", "d", "<f", "<d")
+
+
+def cure_of_dtype(letter: str, found: np.dtype[Any], expected: np.dtype[Any] | None, is_half: bool = False) -> str:
+    """What to do with an array of another dtype than the one that is expected; None is for either type of floats.
+
+    A gradient with half as many elements as its parameter may be complex, as what the parameter is a view of.
+    """
+    if found.fields is not None:
+        return "pass an array without fields"
+    if found.kind == "c" and (letter == "p" or is_half):
+        native = replaced(letter, f"{letter}.astype(np.{found.name})")
+        return shared(letter, f"{letter}.view(np.float{found.itemsize * 4})") if found.isnative else native
+    is_narrow = found.itemsize <= 4 and "float" in found.name
+    name = expected.name if expected is not None else "float32" if is_narrow else "float64"
+    return replaced(letter, f"{letter}{'.real' if found.kind == 'c' else ''}.astype(np.{name})")
+
+
+def cure_of_shape(found: tuple[int, ...], expected: tuple[int, ...]) -> str:
+    """What to do with a gradient of another shape than its parameter's."""
+    if found == expected[::-1]:
+        return "pass `g.T`"
+    if math.prod(found) == math.prod(expected):
+        return f"pass `g.reshape({expected})`"
+    if len(found) > len(expected) and found[len(found) - len(expected) :] == expected:
+        return "sum it, or take its mean, over the axes in front"
+    return "pass one with an element for each of the parameter's, and all in the order of the parameters"
