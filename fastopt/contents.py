@@ -4,7 +4,7 @@ from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, Any, cast
 
 from fastopt.arrays.nesting import Branch, rebuilt
-from fastopt.arrays.parameter import Parameter
+from fastopt.arrays.parameter import Parameter, StateMemory
 from fastopt.at_once import Assignment
 from fastopt.engines.busy import BusyLock
 from fastopt.engines.totals import Totals
@@ -27,7 +27,9 @@ class Contents:
             self._totals: Totals
             self.ema_decay: Any
 
-        def _start_empty(self, backend: str | None, stages: Stages) -> None: ...
+        def _start_empty(
+            self, backend: str | None, stages: Stages, state_memory: StateMemory | None = None
+        ) -> None: ...
         def _extend(self, dicts: Iterable[dict[str, Any]], nesting: Branch | None = None) -> None: ...
         def _becoming_stages(self, stages: Stages) -> Iterator[Assignment]: ...
 

@@ -5,9 +5,8 @@ from typing import Any
 import numpy as np
 
 from fastopt.arrays.forms import Gradients, Params, nesting_of
-from fastopt.arrays.kinds import cure_of_dtype
-from fastopt.arrays.layout import Array, check_writeable, dtype_name, flat, is_number, plain, start_of
-from fastopt.arrays.nesting import Tree, leaves, rebuilt
+from fastopt.arrays.layout import Array, check_buffer, check_floats, check_writeable, flat, is_number, plain, start_of
+from fastopt.arrays.nesting import Tree, leaves, rebuilt, shown_names
 from fastopt.engines.choice import get_backend
 from fastopt.quiet import quietly
 
@@ -106,17 +105,13 @@ def _arrays_of(what: str, params: Params) -> tuple[list[Array], Tree]:
     """The arrays that can share a buffer, and their nesting."""
     found: list[tuple[str, Any]] = []
     tree = leaves(nesting_of(what, params), (), found)
-    labels = [f"parameter {name or index!r}" for index, (name, _) in enumerate(found)]
+    labels = [f"parameter {name}" for name in shown_names(tree, found)]
     arrays = [plain(label, array) for label, (_, array) in zip(labels, found, strict=True)]
     if not arrays:
-        raise ValueError(f"{what}: expected at least one array, found none")
+        raise ValueError(f"{what}: expected at least one array, found none; pass some")
     seen: dict[int, str] = {}
     for label, array in zip(labels, arrays, strict=True):
-        if not (array.dtype.char in "fd" and array.dtype.isnative):
-            raise TypeError(
-                f"{label}: expected float32 or float64, found {dtype_name(array.dtype)}; "
-                f"{cure_of_dtype('x', array.dtype, None)}"
-            )
+        check_floats(label, array)
         if array.dtype != arrays[0].dtype:
             raise TypeError(
                 f"{label}: it is {array.dtype}, and {labels[0]} is {arrays[0].dtype}; flatten those of each dtype apart"
@@ -128,12 +123,8 @@ def _arrays_of(what: str, params: Params) -> tuple[list[Array], Tree]:
 
 
 def _checked_buffer(what: str, buffer: object, arrays: list[Array]) -> Array:
-    given, shape = plain(what, buffer), (sum(array.size for array in arrays),)
-    if given.dtype != arrays[0].dtype or given.shape != shape or not given.flags.c_contiguous:
-        raise ValueError(
-            f"{what}: expected a contiguous array of {arrays[0].dtype} and shape {shape}, found "
-            f"{dtype_name(given.dtype)} of shape {given.shape} and strides {given.strides}"
-        )
+    given, size = plain(what, buffer), sum(array.size for array in arrays)
+    check_buffer(what, given, arrays[0].dtype, size, f"pass one such as `np.empty({size}, np.{arrays[0].dtype})`")
     return given
 
 
@@ -163,18 +154,14 @@ def squares(grads: Gradients) -> float:
     169.0
     """
     found: list[tuple[str, Any]] = []
-    leaves([grads] if is_number(grads) else nesting_of("grads", grads), (), found, numbers=True)
+    tree = leaves([grads] if is_number(grads) else nesting_of("grads", grads), (), found, numbers=True)
     blocks: list[Array] = []
-    for index, (name, g) in enumerate(found):
+    for name, (_, g) in zip(shown_names(tree, found), found, strict=True):
         if g is None:
             continue
-        label = f"gradient {name or index!r}"
+        label = f"gradient {name}"
         array = np.asarray(g) if is_number(g) else plain(label, g, "g")
-        if not (array.dtype.char in "fd" and array.dtype.isnative):
-            raise TypeError(
-                f"{label}: expected float32 or float64, found {dtype_name(array.dtype)}; "
-                f"{cure_of_dtype('g', array.dtype, None)}"
-            )
+        check_floats(label, array, "g")
         blocks.append(flat(array if array.flags.forc and array.flags.aligned else np.array(array, order="C")))
     backend = get_backend()
     return quietly(lambda: backend.squares(backend.kernels, blocks))

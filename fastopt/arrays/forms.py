@@ -1,7 +1,7 @@
 """The forms in which parameters and gradients come, brought into one."""
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence, Set
 from numbers import Number
 from typing import Any, TypeAlias, cast
 
@@ -9,7 +9,7 @@ import numpy as np
 
 from fastopt.arrays.kinds import cure, is_array_like, type_name
 from fastopt.arrays.layout import Array, is_number
-from fastopt.arrays.nesting import Branch, fields_of, is_flat, leaves, merged, opened, place, shifted
+from fastopt.arrays.nesting import Branch, fields_of, has_names, is_flat, leaves, merged, opened, place, shifted
 from fastopt.arrays.parameter import Parameter
 
 # One Iterable of all kinds of items: of several, checkers would not know which one a list is meant for. What nested
@@ -61,7 +61,7 @@ def group_dict(group: Any) -> dict[str, Any]:
     found: list[tuple[str, Any]] = []
     tree = cast(Branch, leaves(given, (), found))
     params = [array for _, array in found]
-    names = None if is_flat(tree) and tree.names is None else [name for name, _ in found]
+    names = [name for name, _ in found] if has_names(tree) else None
     beside = mapping.get("param_names")
     if beside is not None:
         if names:
@@ -112,11 +112,12 @@ def nesting_of(what: str, items: Any) -> Any:
 def as_list(what: str, items: Iterable[Any] | None) -> list[Any]:
     """The items of a sequence or another ordered iterable, as a list."""
     if not isinstance(items, Iterable) or isinstance(items, _NO_SEQUENCES):
-        advice = (
-            "pass strings, one for each parameter"
-            if what == "param_names"
-            else cure(_LETTERS.get(what, "x"), items, None)
-        )
+        if what == "param_names":
+            advice = "pass strings, one for each parameter"
+        elif isinstance(items, Set):
+            advice = "pass a list, for a set has no order"
+        else:
+            advice = cure(_LETTERS.get(what, "x"), items, None)
         raise TypeError(f"{what}: expected {_FORMS[what]}, found {type_name(items)}; {advice}")
     return list(items)
 

@@ -76,6 +76,16 @@ def leaves(items: Any, path: tuple[str, ...], found: list[tuple[str, Any]], numb
     return Branch(kind, names, tuple(leaves(item, (*path, key), found, numbers) for key, item in pairs))
 
 
+def has_names(tree: Tree) -> bool:
+    """Whether parameters are called by names: those in one flat list are not."""
+    return isinstance(tree, Branch) and not (tree.names is None and is_flat(tree))
+
+
+def shown_names(tree: Tree, found: Sequence[tuple[str, Any]]) -> list[str]:
+    """What messages call the leaves that were found."""
+    return [repr(name) if has_names(tree) else str(index) for index, (name, _) in enumerate(found)]
+
+
 def is_flat(tree: Branch) -> bool:
     """Whether there is nothing but parameters in it."""
     return all(isinstance(item, int) for item in tree.items)

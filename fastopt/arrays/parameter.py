@@ -12,6 +12,8 @@ from fastopt.arrays.kinds import cure_of_dtype, cure_of_shape, replaced
 from fastopt.arrays.layout import (
     Array,
     check_aligned,
+    check_buffer,
+    check_floats,
     check_writeable,
     dtype_name,
     flat,
@@ -51,11 +53,7 @@ class Parameter:
         self.group = group
         self.array = array
         given = plain(self.label, array, "p")
-        if not (given.dtype.char in "fd" and given.dtype.isnative):
-            raise TypeError(
-                f"{self.label}: expected float32 or float64, found {dtype_name(given.dtype)}; "
-                f"{cure_of_dtype('p', given.dtype, None)}"
-            )
+        check_floats(self.label, given, "p")
         if not given.flags.writeable:
             raise ValueError(f"{self.label}: the array is read-only; {replaced('p', 'p.copy()')}")
         check_aligned(self.label, given, "p")
@@ -95,11 +93,7 @@ class Parameter:
         """A state array in the memory that a user's function gives."""
         size, dtype, label = self.flat.size, self.flat.dtype, f"state_memory: the state {name!r} of {self.label}"
         block = plain(label, memory(self.label, name, size, dtype))
-        if block.dtype != dtype or block.shape != (size,) or not block.flags.c_contiguous:
-            raise ValueError(
-                f"{label}: expected a contiguous array of {dtype} and shape {(size,)}, found {dtype_name(block.dtype)} "
-                f"of shape {block.shape} and strides {block.strides}; return one as `np.empty(size, dtype)`"
-            )
+        check_buffer(label, block, dtype, size, "return one as `np.empty(size, dtype)`")
         check_writeable(label, block)
         check_aligned(label, block)
         return block
