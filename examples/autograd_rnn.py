@@ -1,6 +1,6 @@
 """A recurrent network whose gradients autograd computes learns to write a sentence.
 
-Install: pip install fastopt autograd
+Needs:   fastopt, autograd
 Run:     python autograd_rnn.py
 Prints:  the loss now and then, and at last what the network writes after the first letter
 """

@@ -1,6 +1,6 @@
 """Five optimizers on the contours of x**2 + 10*y**2, as a picture and as an animation.
 
-Install: pip install fastopt matplotlib
+Needs:   fastopt, matplotlib
 Run:     python contour.py                    writes contour.png
          python contour.py --animate out.gif  writes out.gif too
 Prints:  where each optimizer is after 12 steps from (40, 20)

@@ -1,6 +1,6 @@
 """Data-parallel training by MPI: each rank has a part of the data, and one Allreduce per step sums all gradients.
 
-Install: pip install fastopt mpi4py mpich
+Needs:   fastopt, mpi4py, mpich
 Run:     mpiexec -n 2 python data_parallel_mpi.py
 Prints:  the loss now and then, and whether the parameters of all ranks have the same bits
 """

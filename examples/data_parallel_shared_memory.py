@@ -1,6 +1,6 @@
 """Data-parallel training by processes that share memory: workers compute gradients, and one process steps.
 
-Install: pip install fastopt
+Needs:   fastopt
 Run:     python data_parallel_shared_memory.py
 Prints:  the fitted weights now and then
 """

@@ -1,11 +1,11 @@
 """Deep Q-learning on a small chain of states, with the optimizer's averages as the target network.
 
-An agent walks left or right on ten states. The left end pays a little, and the right end pays much; both end an
-episode. It has to learn that the long way pays.
+An agent walks left or right on ten states. The left end pays a little, and the right end pays much; either ends
+the episode. It has to learn that the long way pays.
 
-Install: pip install fastopt
+Needs:   fastopt
 Run:     python dqn.py
-Prints:  the values that the network gives to both ways, in each state
+Prints:  the values that the network gives to both actions in each state
 """
 
 import numpy as np
@@ -49,17 +49,17 @@ params = [
 # The averages follow the network slowly: that is what a target network is for. They are nested like the parameters.
 opt = fastopt.Adam(params, lr=3e-3, ema_decay=0.98)
 
-memory = []
+replay = []
 state = STATES // 2
 for n in range(4000):
     epsilon = max(0.1, 1 - n / 1000)
     action = int(rng.integers(2) if rng.random() < epsilon else forward(params, X[state])[1].argmax())
-    following, reward, over = walk(state, action)
-    memory.append((state, action, reward, following, over))
-    state = int(rng.integers(1, STATES - 1)) if over else following
+    next_state, reward, done = walk(state, action)
+    replay.append((state, action, reward, next_state, done))
+    state = int(rng.integers(1, STATES - 1)) if done else next_state
     if n >= 200:
-        s, a, r, f, o = map(np.array, zip(*(memory[i] for i in rng.integers(len(memory), size=32)), strict=True))
-        target = r + GAMMA * ~o * forward(opt.ema, X[f])[1].max(axis=1)
+        s, a, r, s_next, d = map(np.array, zip(*(replay[i] for i in rng.integers(len(replay), size=32)), strict=True))
+        target = r + GAMMA * ~d * forward(opt.ema, X[s_next])[1].max(axis=1)
         opt.step(gradients(params, X[s], a, target))
 
 _, q = forward(params, X)

@@ -1,6 +1,6 @@
 """A fit: the amplitude, damping, frequency and offset of a decaying oscillation.
 
-Install: pip install fastopt scipy
+Needs:   fastopt, scipy
 Run:     python fit.py
 Prints:  each parameter as fitted, with the truth and what SciPy's curve_fit finds
 """
@@ -21,7 +21,7 @@ truth = {"amplitude": 2.0, "damping": 0.3, "omega": 4.0, "offset": 0.5}
 t = np.linspace(0, 8, 400)
 y = model(t, *truth.values()) + np.random.default_rng(0).normal(scale=0.1, size=t.shape)
 
-# Arrays without dimensions: a step changes them in place, and they compute like numbers.
+# 0-d arrays: a step changes them in place, and they compute like numbers.
 params = {"amplitude": np.array(1.0), "damping": np.array(0.1), "omega": np.array(3.8), "offset": np.array(0.0)}
 opt = fastopt.Adam(params, lr=lambda n: 0.02 * 0.998**n)
 for _ in range(3000):

@@ -1,6 +1,6 @@
 """Gradients by JAX, compiled, for parameters that stay NumPy arrays.
 
-Install: pip install fastopt jax
+Needs:   fastopt, jax
 Run:     python jax_gradients.py
 Prints:  the loss now and then
 """

@@ -1,8 +1,8 @@
 """A network in plain NumPy, with its own forward and backward pass, learns handwritten digits.
 
-Install: pip install fastopt scikit-learn
+Needs:   fastopt, scikit-learn
 Run:     python mlp_numpy.py
-Prints:  the training loss of each fifth epoch, and the share of new digits that the network reads right
+Prints:  the training loss of every fifth epoch, and the accuracy on digits that were held out
 """
 
 from itertools import pairwise
@@ -59,5 +59,5 @@ for epoch in range(1, 21):
         print(f"epoch {epoch}: loss {np.mean(losses):.4f}")
 
 accuracy = (forward(layers, x_test)[-1].argmax(axis=1) == y_test).mean()
-print(f"right: {accuracy:.1%}")
+print(f"accuracy: {accuracy:.1%}")
 assert accuracy > 0.95

@@ -1,6 +1,6 @@
 """A PyTorch model that fastopt trains, through NumPy views of its parameters and gradients.
 
-Install: pip install fastopt torch
+Needs:   fastopt, torch
 Run:     python pytorch_views.py
 Prints:  the loss of a model trained by fastopt.Adam and of one trained by torch.optim.Adam, and how far their weights
          are from each other

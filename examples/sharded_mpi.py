@@ -1,6 +1,6 @@
 """Sharded training by MPI: each rank steps its share of the parameters, and has the optimizer's state of that alone.
 
-Install: pip install fastopt mpi4py mpich
+Needs:   fastopt, mpi4py, mpich
 Run:     mpiexec -n 2 python sharded_mpi.py
 Prints:  the loss now and then, and how many elements of state a rank has
 """

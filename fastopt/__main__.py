@@ -17,10 +17,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
             print(end="", flush=True)  # here, where a broken pipe is expected, and not when Python exits
     except KeyboardInterrupt:
         sys.exit(128 + SIGINT)
-    except BrokenPipeError:
+    except OSError as error:
         # What is left in the buffer goes nowhere, or Python would complain at its exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        sys.exit(1)
+        sys.exit(1 if isinstance(error, BrokenPipeError) else f"fastopt: {error}")
 
 
 if __name__ == "__main__":

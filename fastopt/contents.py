@@ -4,7 +4,7 @@ from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, Any, cast
 
 from fastopt.arrays.nesting import Branch, rebuilt
-from fastopt.arrays.parameter import Parameter
+from fastopt.arrays.parameter import Parameter, StateMemory
 from fastopt.at_once import Assignment
 from fastopt.engines.busy import BusyLock
 from fastopt.engines.totals import Totals
@@ -18,7 +18,7 @@ class Contents:
     if TYPE_CHECKING:
 
         def _of_the_optimizer(self) -> None:
-            # Not of the class, where editors would take them for options.
+            # Declared within a function, because editors would take annotations of the class for options.
             self._built: dict[str, Any]
             self._busy: BusyLock
             self._defaults: dict[str, Any]
@@ -27,7 +27,9 @@ class Contents:
             self._totals: Totals
             self.ema_decay: Any
 
-        def _start_empty(self, backend: str | None, stages: Stages) -> None: ...
+        def _start_empty(
+            self, backend: str | None, stages: Stages, state_memory: StateMemory | None = None
+        ) -> None: ...
         def _extend(self, dicts: Iterable[dict[str, Any]], nesting: Branch | None = None) -> None: ...
         def _becoming_stages(self, stages: Stages) -> Iterator[Assignment]: ...
 
@@ -103,9 +105,9 @@ class Contents:
 
     @property
     def ema(self) -> Any:
-        """The averages of the parameters, nested as these are: the state arrays themselves.
+        """The averages of the parameters: the state arrays themselves, nested as the parameters are.
 
-        Those of parameters without names are a tuple.
+        Those of parameters without names, which are one array or a flat sequence, are a tuple.
         """
         self._check_ema("ema")
         arrays = [parameter.state(EMA) for parameter in self._parameters]

@@ -11,7 +11,8 @@ params : ndarray, arrays nested in lists, tuples and mappings, or iterable of di
     The parameters, updated in place: float32 or float64 arrays of any shape, C- or F-contiguous, aligned, native
     byte order, writeable, no two sharing memory. ``(name, array)`` pairs are a mapping too. Names are those of a
     mapping or of a named tuple, and in nestings paths, as in ``"encoder.0.W"``. Dicts that all have ``"params"`` are
-    parameter groups: there it is in any of the other forms, beside the options that differ in the group.""",
+    parameter groups: under it they have parameters in any of the other forms, and beside it the options that differ
+    in the group.""",
     "lr": """\
     The learning rate, not negative; or a function that returns it, given the number of updates that the optimizer
     has made before: 0 at the first.""",
@@ -33,9 +34,9 @@ backend : str, optional
     One of `fastopt.backends()`. By default the first of them, or the one that FASTOPT_BACKEND names.
 state_memory : callable, optional
     Gives the memory for state arrays, such as shared memory or a memory map:
-    ``state_memory(label, name, size, dtype)`` returns an array of that size and dtype, for the state ``name`` of what
-    messages call ``label``, as in ``"parameter 'W'"``. The initial values are written into it. Copies of the optimizer
-    have ordinary memory.""",
+    ``state_memory(label, name, size, dtype)`` returns a flat array of that size and dtype, for the state ``name`` of
+    the parameter that messages call ``label``, as in ``"parameter 'W'"``. The initial values are written into it.
+    Copies of the optimizer have ordinary memory.""",
     "raises": """\
 TypeError
     A parameter or an option has a wrong kind or dtype, or an argument is unknown.

@@ -1,6 +1,7 @@
 """Parameter groups and parameters' state, as their users see them."""
 
 from collections.abc import Iterator, Mapping, MutableMapping
+from functools import cached_property
 from typing import Any, SupportsIndex
 
 from fastopt.arrays.parameter import Parameter
@@ -126,12 +127,18 @@ class States(tuple[State, ...]):
         if not isinstance(key, str):
             index: SupportsIndex = key  # or a slice
             return super().__getitem__(index)
-        names = {one._parameter.name: one for one in self if one._parameter.name is not None}
-        if not names:
+        if not self._by_name:
             raise KeyError("the parameters have no names; use their indices")
-        if key not in names:
-            raise KeyError(f"there is no parameter {key!r}{did_you_mean(key, names)}")
-        return names[key]
+        if key not in self._by_name:
+            raise KeyError(f"there is no parameter {key!r}{did_you_mean(key, self._by_name)}")
+        return self._by_name[key]
+
+    def __contains__(self, key: object) -> bool:
+        return key in self._by_name if isinstance(key, str) else super().__contains__(key)
+
+    @cached_property
+    def _by_name(self) -> dict[str, State]:
+        return {one._parameter.name: one for one in self if one._parameter.name is not None}
 
     def __reduce__(self) -> tuple[type, tuple[tuple[State, ...]]]:
         return tuple, (tuple(self),)

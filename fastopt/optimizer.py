@@ -133,14 +133,15 @@ class Optimizer(Checkpoints, StageOptions, Rule):
         ----------
         grads : ndarray, or arrays nested in lists, tuples and mappings; optional after `bind`
             The gradients, nested as the parameters are, or in a flat sequence, or by names; a single array where there
-            is one parameter. Each has its parameter's shape and dtype, and any strides. For a parameter without axes it
-            may be a Python float, or a number of NumPy's of that dtype. None skips a parameter with its state and its
-            step count, or all in its place.
+            is one parameter. Each has its parameter's shape and dtype, and any strides. For a 0-d parameter it may be a
+            Python float, or one of NumPy's of that dtype. None skips a parameter with its state and its step count; in
+            the place of a list, tuple or mapping, it skips all in there.
         grad_norm : float, optional
-            The norm of all gradients, where it was found elsewhere, as by processes that have a part of them each and
-            add up their `squares`. It takes the place of the measured one in `clip_grad_norm` and in the property
-            `grad_norm`, so it is that of the gradients divided by `loss_scale`. And it alone says, by being infinite
-            or NaN, that a gradient is not finite (see `nonfinite`). So all processes decide alike.
+            The norm of all gradients, where it was computed elsewhere, as by processes of which each has a part of the
+            gradients and which add up their `squares`. It replaces the measured norm in `clip_grad_norm` and in the
+            property `grad_norm`, so it is that of the gradients divided by `loss_scale`. `nonfinite` looks at it alone,
+            not at the gradients: one that is infinite or NaN says that some gradient is not finite. So all processes
+            decide alike.
 
         Raises
         ------
@@ -161,17 +162,17 @@ class Optimizer(Checkpoints, StageOptions, Rule):
         -----
         All of it is checked before anything is written: a step happens whole or not at all.
         """
-        # By place, not by name only: Python takes 10 ns to fill in the default of an argument that is by name only.
+        # Not keyword-only: Python takes 10 ns to fill in the default of a keyword-only argument.
         if grad_norm is None:
             self._engines[0].step(grads)
         else:
             self._engines[0].step_with_norm(grads, grad_norm)
 
     def step_accumulated(self) -> None:
-        """Update with what has accumulated so far, as after the last batches of an epoch.
+        """Update with what has accumulated so far, as at the end of an epoch.
 
-        With `accumulate`, the update is that of the mean of the gradients since the last one. If there were none, and
-        without `accumulate`, nothing happens.
+        The update uses the mean of the gradients since the last one. If there were none, or without `accumulate`,
+        nothing happens.
 
         Raises
         ------
@@ -276,7 +277,8 @@ class Optimizer(Checkpoints, StageOptions, Rule):
         # One for the optimizer's life, whatever engines it has: steps and changes hold it.
         self._busy = BusyLock()
         self._totals = Totals()
-        self._built = {"parameters": [], "tree": None, "groups": [], "state": States(), "held": [], "stages": stages}
+        self._built = {"parameters": [], "tree": None, "groups": [], "state": States(), "stages": stages}
+        self._built["mappings"] = []  # held open
         self._engines = [None]  # the one in use, in a list because that is fastest
 
     def _extend(self, dicts: Iterable[dict[str, Any]], nesting: Branch | None = None) -> None:
@@ -317,7 +319,7 @@ class Optimizer(Checkpoints, StageOptions, Rule):
         assign(
             [
                 *((self._built, name, value) for name, value in built.items()),
-                (self._built, "held", held),
+                (self._built, "mappings", held),
                 (self._engines, 0, engine),
                 *(group._attached(engine) for group in groups),
                 *([] if self._engine is None else self._engine.retirement()),

@@ -43,8 +43,8 @@ def did_you_mean(name: object, known: Iterable[object]) -> str:
 
 
 def real(name: str, value: Any, expected: str = "a number", whose: str = "") -> float:
-    """A number, or an array without axes, as a float; one that is too large for a float is infinite."""
-    if not _isreal(value):
+    """A number, or a 0-d array, as a float; one that is too large for a float is infinite."""
+    if not _is_real(value):
         raise TypeError(f"{name}: expected {expected}, found {value!r}{whose}")
     try:
         return float(value)
@@ -52,8 +52,8 @@ def real(name: str, value: Any, expected: str = "a number", whose: str = "") -> 
         return math.inf
 
 
-def _isreal(value: Any) -> bool:
-    """Whether this is a real number, or any library's array without axes whose dtype says that it holds one."""
+def _is_real(value: Any) -> bool:
+    """Whether this is a real number, or any library's 0-d array whose dtype says that it holds one."""
     if isinstance(value, Real):
         return not isinstance(value, bool | np.timedelta64)
     dtype = str(getattr(value, "dtype", ""))

@@ -1,13 +1,12 @@
-"""For programs whose processes share the work: one buffer for all arrays, and norms of which each has a part."""
+"""For programs whose processes share the work: one buffer for all arrays, and what a norm of all is made from."""
 
 from typing import Any
 
 import numpy as np
 
 from fastopt.arrays.forms import Gradients, Params, nesting_of
-from fastopt.arrays.kinds import cure_of_dtype
-from fastopt.arrays.layout import Array, check_writeable, dtype_name, flat, is_number, plain, start_of
-from fastopt.arrays.nesting import Tree, leaves, rebuilt
+from fastopt.arrays.layout import Array, check_buffer, check_floats, check_writeable, flat, is_number, plain, start_of
+from fastopt.arrays.nesting import Tree, leaves, rebuilt, shown_names
 from fastopt.engines.choice import get_backend
 from fastopt.quiet import quietly
 
@@ -20,22 +19,23 @@ def flatten(params: Params, out: Array | None = None) -> tuple[Array, Any]:
     params : ndarray, or arrays nested in lists, tuples and mappings
         Float32 or float64 arrays, all of one dtype: parameters or gradients.
     out : ndarray, optional
-        The buffer, such as shared memory: contiguous, of that dtype, with one axis and exactly as many elements as the
-        arrays have together. By default it is made.
+        The buffer, such as shared memory: one-dimensional, contiguous, of that dtype, and with exactly as many elements
+        as the arrays have together. By default a new one.
 
     Returns
     -------
     buffer : ndarray
-        The elements of all arrays one after the other, each array's in its own memory order.
+        The elements of all arrays one after the other, each array's in its memory order: F, or else C.
     views : same nesting as params
         Views into the buffer, with the shapes of the arrays.
 
     Raises
     ------
     TypeError
-        Something is no array, or of another dtype.
+        Something is no array, or is neither float32 nor float64, or the arrays differ in dtype.
     ValueError
-        An array is there twice, there are none, or `out` has another shape, is read-only or shares memory with them.
+        An array is there twice, there are none, or `out` has another dtype or shape, is read-only or shares memory with
+        them.
 
     Examples
     --------
@@ -61,14 +61,14 @@ def flatten(params: Params, out: Array | None = None) -> tuple[Array, Any]:
 
 
 def unflatten(buffer: Array, like: Params) -> Any:
-    """Give views into a buffer as `flatten` does, with what is in it already.
+    """Give views into a buffer, as `flatten` does, but copy nothing into it.
 
     Parameters
     ----------
     buffer : ndarray
-        Contiguous, with one axis, such as shared memory that another process has filled.
+        One-dimensional and contiguous, such as shared memory that another process has filled.
     like : ndarray, or arrays nested in lists, tuples and mappings
-        Arrays of the buffer's dtype and with as many elements in all. What they hold is not looked at.
+        Arrays of the buffer's dtype and with as many elements in all, whose shapes and memory orders the views get.
 
     Returns
     -------
@@ -105,17 +105,13 @@ def _arrays_of(what: str, params: Params) -> tuple[list[Array], Tree]:
     """The arrays that can share a buffer, and their nesting."""
     found: list[tuple[str, Any]] = []
     tree = leaves(what, nesting_of(what, params), (), found)
-    labels = [f"parameter {name or index!r}" for index, (name, _) in enumerate(found)]
+    labels = [f"parameter {name}" for name in shown_names(tree, found)]
     arrays = [plain(label, array) for label, (_, array) in zip(labels, found, strict=True)]
     if not arrays:
-        raise ValueError(f"{what}: expected at least one array, found none")
+        raise ValueError(f"{what}: expected at least one array, found none; pass some")
     seen: dict[int, str] = {}
     for label, array in zip(labels, arrays, strict=True):
-        if not (array.dtype.char in "fd" and array.dtype.isnative):
-            raise TypeError(
-                f"{label}: expected float32 or float64, found {dtype_name(array.dtype)}; "
-                f"{cure_of_dtype('x', array.dtype, None)}"
-            )
+        check_floats(label, array)
         if array.dtype != arrays[0].dtype:
             raise TypeError(
                 f"{label}: it is {array.dtype}, and {labels[0]} is {arrays[0].dtype}; flatten those of each dtype apart"
@@ -126,22 +122,19 @@ def _arrays_of(what: str, params: Params) -> tuple[list[Array], Tree]:
 
 
 def _checked_buffer(what: str, buffer: object, arrays: list[Array]) -> Array:
-    given, shape = plain(what, buffer), (sum(array.size for array in arrays),)
-    if given.dtype != arrays[0].dtype or given.shape != shape or not given.flags.c_contiguous:
-        raise ValueError(
-            f"{what}: expected a contiguous array of {arrays[0].dtype} and shape {shape}, found "
-            f"{dtype_name(given.dtype)} of shape {given.shape} and strides {given.strides}"
-        )
+    given, size = plain(what, buffer), sum(array.size for array in arrays)
+    check_buffer(what, given, arrays[0].dtype, size, f"pass one such as `np.empty({size}, np.{arrays[0].dtype})`")
     return given
 
 
 def squares(grads: Gradients) -> float:
-    """The sum of the squares of all elements, as clipping by norm adds them up.
+    """Sum the squares of all elements, in the order in which clipping by norm does.
 
     Parameters
     ----------
     grads : ndarray, or arrays nested in lists, tuples and mappings
-        Float32 or float64 arrays, in the order of the parameters. None counts nothing.
+        Float32 or float64 arrays, or numbers as `Optimizer.step` takes them, in the order of the parameters. None adds
+        nothing.
 
     Returns
     -------
@@ -160,18 +153,14 @@ def squares(grads: Gradients) -> float:
     169.0
     """
     found: list[tuple[str, Any]] = []
-    leaves("grads", [grads] if is_number(grads) else nesting_of("grads", grads), (), found)
+    tree = leaves("grads", [grads] if is_number(grads) else nesting_of("grads", grads), (), found)
     blocks: list[Array] = []
-    for index, (name, g) in enumerate(found):
+    for name, (_, g) in zip(shown_names(tree, found), found, strict=True):
         if g is None:
             continue
-        label = f"gradient {name or index!r}"
+        label = f"gradient {name}"
         array = np.asarray(g) if is_number(g) else plain(label, g, "g")
-        if not (array.dtype.char in "fd" and array.dtype.isnative):
-            raise TypeError(
-                f"{label}: expected float32 or float64, found {dtype_name(array.dtype)}; "
-                f"{cure_of_dtype('g', array.dtype, None)}"
-            )
+        check_floats(label, array, "g")
         blocks.append(flat(array if array.flags.forc and array.flags.aligned else np.array(array, order="C")))
     backend = get_backend()
     return quietly(lambda: backend.squares(backend.kernels, blocks))

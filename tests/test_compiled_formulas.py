@@ -32,7 +32,7 @@ def kernels(tmp_path_factory):
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 @pytest.mark.parametrize(("one", "inputs"), SHAPES)
 def test_same_bits(one, inputs, dtype, kernels, monkeypatch):
-    from fastopt.engines.compiled.engine import Engine
+    from fastopt.engines.compiled.engine import Engine, squares
 
     names = signature(one)
     options = {name: x for name, x in inputs.items() if name not in ("lr", "t")}
@@ -46,7 +46,7 @@ def test_same_bits(one, inputs, dtype, kernels, monkeypatch):
     sizes = (0, 1, 7, 31, 33, 1000, CHUNK + 5)
     parameters = [awkward(rng, n, dtype) if n != 1000 else rng.normal(size=n).astype(dtype) for n in sizes]
     reference = Rule([p.copy() for p in parameters], **given, backend="numpy")
-    monkeypatch.setattr(choice, "get_backend", lambda name: Backend("baseline", Engine, kernels))
+    monkeypatch.setattr(choice, "get_backend", lambda name: Backend("baseline", Engine, squares, kernels))
     opt = Rule(parameters, **given, backend="baseline")
     for _ in range(3):
         gradients = [

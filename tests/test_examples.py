@@ -58,7 +58,7 @@ def test_example(example, command, tmp_path):
 @pytest.mark.parametrize("example", EXAMPLES, ids=lambda example: example.name)
 def test_example_says_how_it_is_run(example):
     assert example in dict(RUNS)
-    assert re.search(r"^Install: pip install fastopt", docstring(example), re.MULTILINE)
+    assert re.search(r"^Needs: +fastopt", docstring(example), re.MULTILINE)
     assert re.search(r"^Prints: +\S", docstring(example), re.MULTILINE)
 
 

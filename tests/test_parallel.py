@@ -92,7 +92,7 @@ READ_ONLY.flags.writeable = False
     [
         ([], None, ValueError, "params: expected at least one array, found none"),
         ("W", None, TypeError, "params: expected an array, .* found str"),
-        ([W, "b"], None, TypeError, "parameter '1': expected a NumPy array, found str"),
+        ([W, "b"], None, TypeError, "parameter 1: expected a NumPy array, found str"),
         ({"W": W, "b": np.ones(2, int)}, None, TypeError, "parameter 'b': expected float32 or float64, found int"),
         ({"W": W, "b": np.ones(2, "f4")}, None, TypeError, "'b': it is float32, and parameter 'W' is float64; flatten"),
         ({"W": W, "b": W}, None, ValueError, "'b': it is the same array as parameter 'W'; pass it once"),

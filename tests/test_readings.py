@@ -13,6 +13,9 @@ def test_state_by_name(backend):
     opt = fastopt.Adam({"W": np.ones(2), "l0": (np.ones(3), np.ones(1))}, backend=backend)
     opt.step({"W": np.ones(2), "l0": None})
     assert opt.state["W"] is opt.state[0]
+    assert "W" in opt.state
+    assert "b" not in opt.state
+    assert opt.state[1] in opt.state
     assert opt.state["W"]["step"] == 1
     assert opt.state["l0.1"]["exp_avg"].shape == (1,)
     assert [one["step"] for one in opt.state[1:]] == [0, 0]

@@ -53,7 +53,7 @@ class Other:
 
 # Each: the wrong call, what the message says, and the call as it says.
 CONSTRUCTOR = {
-    "a set": (lambda s: remake(s, {1.0, 2.0}), "params: |found set|pass a NumPy array", lambda s: remake(s, s.W)),
+    "a set": (lambda s: remake(s, {1.0, 2.0}), "params: |found set|pass a list", lambda s: remake(s, [s.W])),
     "a name": (lambda s: remake(s, "W"), "params: |found str|pass a NumPy array", lambda s: remake(s, s.W)),
     "nothing": (lambda s: remake(s, None), "params: |found NoneType|pass a NumPy array", lambda s: remake(s, s.W)),
     "an empty list": (lambda s: remake(s, []), "params: |found none in a list|pass them", lambda s: remake(s, [s.W])),

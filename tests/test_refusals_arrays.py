@@ -139,7 +139,7 @@ def test_what_is_no_array(given, opt):
         with refused(opt, "gradient of parameter 'b': ", found, "pass a NumPy array"):
             opt.step({"W": None, "b": given, "last": None})
     if not isinstance(given, bytes):
-        with refused(opt, "grads: expected an array", found, "pass a NumPy array"):
+        with refused(opt, "grads: expected an array", found, "pass a list" if type(given) is set else "pass a NumPy"):
             opt.step(given)
 
 

@@ -111,11 +111,11 @@ def run(rule, pairs, backend, **stages):
 @pytest.mark.parametrize("flush", [False, pytest.param(True, marks=needs_switch)])
 @pytest.mark.parametrize("one", ELEMENTWISE, ids=lambda one: one.__name__)
 def test_special_values(one, flush, dtype, compiled, kernels, monkeypatch):
-    from fastopt.engines.compiled.engine import Engine
+    from fastopt.engines.compiled.engine import Engine, squares
 
     rule, pairs = rule_of(one), special_pairs(dtype)
     reference = run(rule, pairs, "numpy", flush_subnormals=flush)
-    monkeypatch.setattr(choice, "get_backend", lambda name: Backend(name, Engine, kernels[name]))
+    monkeypatch.setattr(choice, "get_backend", lambda name: Backend(name, Engine, squares, kernels[name]))
     opt = run(rule, pairs, compiled, flush_subnormals=flush)
     assert opt.backend == compiled
     for mine, theirs in zip(opt.state, reference.state, strict=True):
@@ -129,7 +129,7 @@ def test_special_values(one, flush, dtype, compiled, kernels, monkeypatch):
 @pytest.mark.parametrize("flush", [False, pytest.param(True, marks=needs_switch)])
 def test_subnormal_numbers(flush, dtype, compiled, kernels, monkeypatch):
     """Those of which a formula computes others, and which it carries."""
-    from fastopt.engines.compiled.engine import Engine
+    from fastopt.engines.compiled.engine import Engine, squares
 
     rule = rule_of(numbers, initial=lambda o: {"product": 1.0}, inputs=lambda o: {"tiny": 1e-160})
     made = {}
@@ -137,6 +137,6 @@ def test_subnormal_numbers(flush, dtype, compiled, kernels, monkeypatch):
         made[name] = rule([np.ones(5, dtype)], flush_subnormals=flush, backend=name)
         for _ in range(3):
             made[name].step([np.full(5, 0.25, dtype)])
-        monkeypatch.setattr(choice, "get_backend", lambda name: Backend(name, Engine, kernels[name]))
+        monkeypatch.setattr(choice, "get_backend", lambda name: Backend(name, Engine, squares, kernels[name]))
     assert made["numpy"].state[0]["product"] == 0
     assert_same_optimizer(made[compiled], made["numpy"])

@@ -1,7 +1,7 @@
 """The forms in which parameters and gradients come, brought into one."""
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence, Set
 from numbers import Number
 from typing import Any, TypeAlias, cast
 
@@ -9,11 +9,21 @@ import numpy as np
 
 from fastopt.arrays.kinds import cure, is_array_like, type_name
 from fastopt.arrays.layout import Array, is_number
-from fastopt.arrays.nesting import Branch, fields_of, is_flat, leaves, may_be_nested, merged, moved, place
+from fastopt.arrays.nesting import (
+    Branch,
+    fields_of,
+    has_names,
+    is_flat,
+    leaves,
+    may_be_nested,
+    merged,
+    place,
+    shifted,
+)
 from fastopt.arrays.parameter import Parameter
 
-# One Iterable of all kinds of items: of several, checkers would not know which one a list is meant for. Lists of lists
-# are not looked into, because a list of one type is no list of a wider one.
+# One Iterable of all kinds of items: of several, checkers would not know which one a list is meant for. What nested
+# lists hold is not checked, because lists are invariant: list[Array] is no list[Nested].
 Nested: TypeAlias = "Array | Mapping[str, Nested] | list[Any] | tuple[Nested, ...]"
 Params: TypeAlias = "Array | Mapping[str, Nested] | Iterable[Nested | tuple[str, Nested] | Mapping[str, Any]]"
 Leaf: TypeAlias = Array | float | np.floating[Any] | None
@@ -61,7 +71,7 @@ def group_dict(group: Any) -> dict[str, Any]:
     found: list[tuple[str, Any]] = []
     tree = cast(Branch, leaves("params", given, (), found))
     params = [array for _, array in found]
-    names = None if is_flat(tree) and tree.names is None else [name for name, _ in found]
+    names = [name for name, _ in found] if has_names(tree) else None
     beside = mapping.get("param_names")
     if beside is not None:
         if names:
@@ -78,9 +88,9 @@ def group_dict(group: Any) -> dict[str, Any]:
 
 
 def joined(tree: Branch | None, others: Iterable[tuple[Branch, int]]) -> Branch:
-    """The nesting of all parameters: of those before, if there are any, and of more groups from these indices on."""
+    """The nesting of all parameters: those before, if any, and those of further groups, from the given indices on."""
     for other, first in others:
-        other = cast(Branch, moved(other, first))
+        other = cast(Branch, shifted(other, first))
         if tree is None or not tree.items:
             tree = other
         elif not other.items:
@@ -104,19 +114,20 @@ _NO_SEQUENCES: tuple[type[object], ...] = (str, bytes, set, frozenset)
 
 
 def nesting_of(what: str, items: Any) -> Any:
-    """A single array, or a nesting; another iterable in a certain order becomes a list."""
+    """A single array or a nesting as it is; any other ordered iterable as a list."""
     is_one = is_array_like(items) or isinstance(items, Mapping | list | tuple)
     return cast("object", items) if is_one else as_list(what, cast("Iterable[Any]", items))
 
 
 def as_list(what: str, items: Iterable[Any] | None) -> list[Any]:
-    """The items of a sequence or another iterable in a certain order, as a list."""
+    """The items of a sequence or another ordered iterable, as a list."""
     if not isinstance(items, Iterable) or isinstance(items, _NO_SEQUENCES):
-        advice = (
-            "pass strings, one for each parameter"
-            if what == "param_names"
-            else cure(_LETTERS.get(what, "x"), items, None)
-        )
+        if what == "param_names":
+            advice = "pass strings, one for each parameter"
+        elif isinstance(items, Set):
+            advice = "pass a list, for a set has no order"
+        else:
+            advice = cure(_LETTERS.get(what, "x"), items, None)
         raise TypeError(f"{what}: expected {_FORMS[what]}, found {type_name(items)}; {advice}")
     return list(items)
 

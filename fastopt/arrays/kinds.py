@@ -69,6 +69,8 @@ def cure(letter: str, x: Any, dtype: np.dtype[Any] | None) -> str:
     if _is_buffer(x):
         return shared(letter, f"np.asarray({letter})")
     is_array = is_array_like(x)
+    if isinstance(x, tuple) and x and isinstance(x[0], str):
+        return "pass names with their arrays as a dict, and not as pairs"
     if x is None and letter == "p":
         return "leave it out, or pass a NumPy array"
     if isinstance(x, _NO_NUMBERS) or not (is_array or isinstance(x, Iterable | Number)):

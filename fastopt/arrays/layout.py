@@ -5,7 +5,7 @@ from typing import Any, TypeAlias, cast
 import numpy as np
 from numpy.typing import NDArray
 
-from fastopt.arrays.kinds import cure, replaced, shared, type_name
+from fastopt.arrays.kinds import cure, cure_of_dtype, replaced, shared, type_name
 
 Array: TypeAlias = NDArray[Any]
 
@@ -31,8 +31,25 @@ def plain(label: str, array: object, letter: str = "x", dtype: np.dtype[Any] | N
 
 
 def is_number(gradient: object) -> bool:
-    """Whether it is one of the numbers that can be the gradient of a parameter without axes."""
+    """Whether it is one of the numbers that can be the gradient of a 0-d parameter."""
     return isinstance(gradient, float | np.floating)
+
+
+def check_floats(label: str, array: Array, letter: str = "x") -> None:
+    if not (array.dtype.char in "fd" and array.dtype.isnative):
+        raise TypeError(
+            f"{label}: expected float32 or float64, found {dtype_name(array.dtype)}; "
+            f"{cure_of_dtype(letter, array.dtype, None)}"
+        )
+
+
+def check_buffer(label: str, array: Array, dtype: np.dtype[Any], size: int, advice: str) -> None:
+    """Raise unless it is a contiguous array with one axis, of this dtype and size."""
+    if array.dtype != dtype or array.shape != (size,) or not array.flags.c_contiguous:
+        raise ValueError(
+            f"{label}: expected a contiguous array of {dtype} and shape {(size,)}, found {dtype_name(array.dtype)} of "
+            f"shape {array.shape} and strides {array.strides}; {advice}"
+        )
 
 
 def check_writeable(label: str, array: Array) -> None:

@@ -39,7 +39,7 @@ def check_files(blocks: Iterable[tuple[str, Array]]) -> None:
 
 
 def held_open(arrays: Iterable[tuple[str, Array | None]]) -> list[memoryview]:
-    """What keeps the mappings of arrays from being closed: as long as it lives, closing one raises BufferError.
+    """Views that hold the mappings of arrays open: as long as they live, closing one raises BufferError.
 
     NumPy itself lets them be closed, and the next access ends the process. So this comes before any. The arrays come
     with their labels.

@@ -62,7 +62,7 @@ def _is_pair(item: Any) -> bool:
 def leaves(what: str, items: Any, path: tuple[str, ...], found: list[tuple[str, Any]]) -> Tree:
     """The tree of parameters; they are appended to `found`, with their dotted names.
 
-    Only among ``"grads"`` there may be numbers: elsewhere a list of those was meant as an array, and is one leaf.
+    A list of numbers within was meant as an array, so it is one leaf; but among ``"grads"`` numbers are leaves.
     """
     branch = opened(items)
     numbers = what == "grads"
@@ -84,6 +84,16 @@ def leaves(what: str, items: Any, path: tuple[str, ...], found: list[tuple[str, 
     return Branch(kind, names, tuple(leaves(what, item, (*path, key), found) for key, item in pairs))
 
 
+def has_names(tree: Tree) -> bool:
+    """Whether parameters are called by names: those in one flat list are not."""
+    return isinstance(tree, Branch) and not (tree.names is None and is_flat(tree))
+
+
+def shown_names(tree: Tree, found: Sequence[tuple[str, Any]]) -> list[str]:
+    """What messages call the leaves that were found."""
+    return [repr(name) if has_names(tree) else str(index) for index, (name, _) in enumerate(found)]
+
+
 def is_flat(tree: Branch) -> bool:
     """Whether there is nothing but parameters in it."""
     return all(isinstance(item, int) for item in tree.items)
@@ -98,13 +108,13 @@ def may_be_nested(tree: Branch, grads: Sequence[Any]) -> bool:
     )
 
 
-def moved(tree: Tree, by: int) -> Tree:
-    """A tree with larger indices."""
-    return tree + by if isinstance(tree, int) else tree._replace(items=tuple(moved(item, by) for item in tree.items))
+def shifted(tree: Tree, by: int) -> Tree:
+    """The same tree, with `by` added to all indices."""
+    return tree + by if isinstance(tree, int) else tree._replace(items=tuple(shifted(item, by) for item in tree.items))
 
 
 def merged(one: Tree, other: Tree) -> Tree:
-    """Two trees with names as one, such as those of two parameter groups, which may be of the same layers."""
+    """Two trees with names as one: those of parameter groups, which may have parts of the same layers."""
     if isinstance(one, int) or isinstance(other, int) or one.names is None or other.names is None:
         raise ValueError(
             "params: the groups are nested in ways that do not fit together; nest all by names, as in "
@@ -127,7 +137,7 @@ def rebuilt(tree: Tree, leaves: Sequence[Any]) -> Any:
 
 
 def place(tree: Tree, grads: Any, where: str, placed: list[Any]) -> None:
-    """Put gradients that are nested as the parameters are in these' places; None stands for a whole branch too.
+    """Put gradients, nested as the parameters are, in their parameters' places; None stands for a whole branch too.
 
     ``where`` is the path to them: an empty string at the top, else with a dot at its end.
     """

@@ -12,6 +12,8 @@ from fastopt.arrays.kinds import cure_of_dtype, cure_of_shape, replaced
 from fastopt.arrays.layout import (
     Array,
     check_aligned,
+    check_buffer,
+    check_floats,
     check_writeable,
     dtype_name,
     flat,
@@ -24,7 +26,7 @@ from fastopt.at_once import Assignment, copying
 from fastopt.quiet import quietly
 from fastopt.stages import COPY, GRAD_SUM
 
-# Of a parameter's label, the state's name, its size and dtype.
+# Called with a parameter's label, and a state array's name, size and dtype.
 StateMemory: TypeAlias = Callable[[str, str, int, "np.dtype[Any]"], Array]
 # What to do where state does not fit.
 SAME = "make the optimizer as the saved one was made"
@@ -51,11 +53,7 @@ class Parameter:
         self.group = group
         self.array = array
         given = plain(self.label, array, "p")
-        if not (given.dtype.char in "fd" and given.dtype.isnative):
-            raise TypeError(
-                f"{self.label}: expected float32 or float64, found {dtype_name(given.dtype)}; "
-                f"{cure_of_dtype('p', given.dtype, None)}"
-            )
+        check_floats(self.label, given, "p")
         if not given.flags.writeable:
             raise ValueError(f"{self.label}: the array is read-only; {replaced('p', 'p.copy()')}")
         check_aligned(self.label, given, "p")
@@ -96,11 +94,7 @@ class Parameter:
         size, dtype, label = self.flat.size, self.flat.dtype, f"state_memory: the state {name!r} of {self.label}"
         # A view, because the user may change the shape and type of what was given.
         block = plain(label, memory(self.label, name, size, dtype)).view()
-        if block.dtype != dtype or block.shape != (size,) or not block.flags.c_contiguous:
-            raise ValueError(
-                f"{label}: expected a contiguous array of {dtype} and shape {(size,)}, found {dtype_name(block.dtype)} "
-                f"of shape {block.shape} and strides {block.strides}; return one as `np.empty(size, dtype)`"
-            )
+        check_buffer(label, block, dtype, size, "return one as `np.empty(size, dtype)`")
         check_writeable(label, block)
         check_aligned(label, block)
         return block
@@ -188,7 +182,7 @@ class Parameter:
             )
 
     def _number(self, gradient: object, writeable: bool) -> Array:
-        """A number that is the gradient of a parameter without axes, as an array."""
+        """A number that is the gradient of a 0-d parameter, as an array."""
         label, dtype = f"gradient of {self.label}", self.view.dtype
         if type(gradient) not in (float, dtype.type):
             found = type(gradient).__name__
@@ -203,7 +197,7 @@ class Parameter:
         return quietly(partial(np.array, gradient, dtype=dtype))
 
     def check_bound(self, gradient: object) -> None:
-        """Raise if a gradient can never hold another one."""
+        """Raise if a gradient is a number, which could never hold the gradients of later steps."""
         if is_number(gradient):
             raise TypeError(
                 f"gradient of {self.label}: a number never changes, so it cannot be bound, found {gradient!r}; bind "

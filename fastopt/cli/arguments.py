@@ -41,7 +41,7 @@ def rule(text: str) -> str:
     """The name of a rule, in capitals or not."""
     names = {name.lower(): name for name in VARIANTS}
     if text.lower() not in names:
-        raise ArgumentTypeError(f"there is no rule {text!r}{did_you_mean(text, VARIANTS)}")
+        raise ArgumentTypeError(f"there is no rule {text!r}{did_you_mean(text, list(VARIANTS))}")
     return names[text.lower()]
 
 

@@ -117,7 +117,7 @@ class Engine:
         self._tree = tree
         self._addresses = addresses
         self._totals = totals
-        # The gradients, and what holds them open.
+        # The bound gradients, and what holds their mappings open.
         self._bound: tuple[list[Any] | None, list[memoryview]] = None, []
         self.groups = list(kernel_calls)
         self.stages: list[Stages | None] = [self.staged(stages)]
@@ -164,7 +164,7 @@ class Engine:
         self.step_with_norm(grads, None)
 
     def step_with_norm(self, grads: Gradients, grad_norm: object) -> None:
-        """The same, with the norm of the gradients where it is not None."""
+        """The same, with a norm of all gradients that was computed elsewhere; without one if it is None."""
         with not_busy(self._busy):
             stages, totals = self._stages_in_use(), self._totals
             if grads is ACCUMULATED and totals.calls == 0:
@@ -338,7 +338,7 @@ class Engine:
 
 
 def _are_finite(gradients: Iterable[Array], norm: float | None) -> bool:
-    """Whether all gradients are; a norm that was given decides, for it is of all processes' gradients."""
+    """Whether all gradients are. A given norm decides alone, because it covers the gradients of other processes too."""
     return all(np.isfinite(g).all() for g in gradients) if norm is None else isfinite(norm)
 
 

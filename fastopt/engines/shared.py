@@ -96,7 +96,7 @@ def check_stages(stages: Stages) -> None:
 
 
 def given_norm(grad_norm: object, stages: Stages) -> float:
-    """The norm of all gradients that `step` was given, checked; NaN and infinity say that one of them is not finite."""
+    """The norm that was given to `step`, checked. It may be NaN or infinite: then some gradient is not finite."""
     if stages.accumulate > 1:
         raise ValueError(
             "grad_norm: with accumulate an update uses the mean of several gradients, and this is not its norm; leave "

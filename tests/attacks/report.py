@@ -74,14 +74,14 @@ class Row:
 
 
 HEADER = (
-    f"{'call':16}{'backend':10}{'by':8}{'tries':>7}{'raised':>8}{'whole':>7}{'odd':>5}{'torn':>6}{'died':>6}  the first"
+    f"{'call':18}{'backend':10}{'by':8}{'tries':>7}{'raised':>8}{'whole':>7}{'odd':>5}{'torn':>6}{'died':>6}  the first"
 )
 
 
 def line(row: Row) -> str:
     first = row.examples[0] if row.examples else ""
     counts = f"{row.tries:7}{row.raised:8}{row.whole:7}{row.odd:5}{row.torn:6}{row.died:6}"
-    return f"{row.call:16}{row.backend:10}{row.way:8}{counts}  {first}"
+    return f"{row.call:18}{row.backend:10}{row.way:8}{counts}  {first}"
 
 
 def main(description: str, ways: list[str], attack: Callable[..., Row], tries: int | None) -> int:

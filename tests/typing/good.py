@@ -36,7 +36,7 @@ fastopt.SGD(array for array in (W, b)).step(g for g in (gW, gb))
 fastopt.SGD([{"params": [W], "weight_decay": 1e-4}, {"params": [b]}], lr=0.1, momentum=0.9)
 fastopt.SGD(groups).step(gradients)
 
-# Nested ones, and numbers as gradients of parameters without axes.
+# Nested ones, and numbers as gradients of 0-d parameters.
 layers = [(W, b), (W.copy(), b.copy())]
 fastopt.SGD(layers).step([(gW, gb), None])
 fastopt.SGD({"l0": (W, b), "l1": (W.copy(), b.copy())}).step({"l0": (gW, None), "l1": (gW, gb)})

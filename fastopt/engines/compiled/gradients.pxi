@@ -1,5 +1,5 @@
-# The checks of gradients: what is plainly in order passes, and the rest goes to the Python methods of the parameter, which
-# raise the error or give an array that can be used.
+# The checks of gradients: what is plainly in order passes, and the rest goes to the Python methods of the parameter,
+# which raise the error or give an array that can be used.
 
 cdef object MISSING = object()
 
@@ -42,9 +42,9 @@ cdef class GradientChecks:
     cdef Py_ssize_t count
     cdef list parameters, arrays, views, held, copied, bound
     cdef list mappings  # of the bound gradients, held open
-    cdef list rooms  # for the gradients that are numbers: an array for each parameter without axes, else None
+    cdef list number_arrays  # in which numbers become gradients: one for each 0-d parameter, else None
     cdef object tree  # the parameters' nesting, a Branch
-    cdef bint flat  # or is it nested further?
+    cdef bint flat  # whether the tree holds nothing but parameters
     cdef object addresses
     cdef cnp.ndarray starts_array, ends_array
     cdef const uintptr_t* starts
@@ -59,10 +59,10 @@ cdef class GradientChecks:
         self.arrays = list(map(attrgetter("array"), parameters))
         self.views = list(map(attrgetter("view"), parameters))
         self.held = [None] * self.count
-        self.rooms = [None] * self.count
+        self.number_arrays = [None] * self.count
         for i in range(self.count):
             if cnp.PyArray_NDIM(<cnp.ndarray>self.views[i]) == 0:
-                self.rooms[i] = np.empty_like(self.views[i])
+                self.number_arrays[i] = np.empty_like(self.views[i])
         self.starts_array = np.array(addresses.starts, dtype=np.uintp)
         self.ends_array = np.array(addresses.ends, dtype=np.uintp)
         self.starts = <const uintptr_t*>cnp.PyArray_DATA(self.starts_array)
@@ -175,22 +175,19 @@ cdef class GradientChecks:
         return 0
 
     cdef int take_number(self, Py_ssize_t i) except -1:
-        """Put a number that is the gradient of a parameter without axes into an array. Whether it is that."""
-        cdef object g = self.held[i], room = self.rooms[i]
-        cdef double value
-        cdef float narrow
-        if room is None or self.plan.stages.zeroes or not (type(g) is float or type(g) is self.views[i].dtype.type):
+        """Put a number that is the gradient of a 0-d parameter into an array. Whether it is that."""
+        cdef object g = self.held[i], array = self.number_arrays[i]
+        cdef void* start
+        if array is None or self.plan.stages.zeroes or not (type(g) is float or type(g) is self.views[i].dtype.type):
             return False
-        if self.plan.tensors[i].itemsize == 8 or type(g) is float:
-            value = g
-            narrow = <float>value
-        else:
-            cnp.PyArray_ScalarAsCtype(g, &narrow)
+        start = cnp.PyArray_DATA(<cnp.ndarray>array)
         if self.plan.tensors[i].itemsize == 8:
-            (<double*>cnp.PyArray_DATA(<cnp.ndarray>room))[0] = value
+            (<double*>start)[0] = g
+        elif type(g) is float:
+            (<float*>start)[0] = <double>g
         else:
-            (<float*>cnp.PyArray_DATA(<cnp.ndarray>room))[0] = narrow
-        self.held[i] = room
+            cnp.PyArray_ScalarAsCtype(g, start)
+        self.held[i] = array
         return self.fits(i)
 
     # The following look at arrays by NumPy's macros alone, which cannot raise: so they are `noexcept`.
