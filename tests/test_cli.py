@@ -43,6 +43,9 @@ def start(*arguments, **options):
     """Start a command in a process of its own."""
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "encoding": "utf-8", "bufsize": 1} | options
     environment = os.environ | {"PYTHONIOENCODING": "utf-8", "PYTHONUNBUFFERED": ""}  # buffered, as it usually is
+    if os.name == "posix":
+        # Shells have the jobs that they put into the background ignore Ctrl-C, and their children with them.
+        pipes["preexec_fn"] = lambda: signal.signal(signal.SIGINT, signal.SIG_DFL)
     return subprocess.Popen([sys.executable, "-m", "fastopt", *arguments], env=environment, **pipes)
 
 
