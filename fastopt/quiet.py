@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from contextvars import Context
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -23,5 +23,13 @@ def quietly(function: Callable[[], _T]) -> _T:
     """
     if _CONTEXTS:
         return _quiet.copy().run(function)
-    with np.errstate(all="ignore"):
-        return function()
+    old: Any = np  # NumPy 1, where the settings are the thread's
+    before = old.geterrobj()
+    try:
+        try:
+            old.seterrobj([before[0], 0, None])
+            return function()
+        finally:
+            old.seterrobj(before)
+    finally:
+        old.seterrobj(before)  # again, in case an interrupt came just before it was done

@@ -59,8 +59,8 @@ def test_no_memory(arguments, engine):
     rows = [line.split() for line in done.stdout.splitlines()[2:]]
     assert rows, done.stderr
     assert not sum(int(torn) for *_, torn, _ in (row[:9] for row in rows)), done.stdout
-    # From 3.12 on, Python itself may die of it, but in no compiled step.
-    if sys.version_info < (3, 12):
+    # Python itself may die of it, all versions but 3.11 do at times; but not in a compiled step.
+    if sys.version_info[:2] == (3, 11):
         assert done.returncode == 0, done.stdout + done.stderr
     assert engine == "numpy" or all(row[8] == "0" for row in rows if row[0] == "step"), done.stdout
 

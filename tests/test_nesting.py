@@ -238,7 +238,7 @@ def test_numbers_are_gradients_of_parameters_without_axes(dtype, backend):
     opt = fastopt.Adam({"scale": scale, "offset": offset, "W": W}, backend=backend)
     same = fastopt.Adam({"scale": scale.copy(), "offset": offset.copy(), "W": W.copy()}, backend="numpy")
     for t in range(1, 5):
-        g, sum, gW = 0.1 * t, np.ones(3, dtype).sum() * t, np.ones(3, dtype)
+        g, sum, gW = 0.1 * t, np.full(3, t, dtype).sum(), np.ones(3, dtype)
         assert isinstance(sum, np.generic)
         opt.step({"scale": g, "offset": sum, "W": gW})
         same.step({"scale": np.array(g, dtype), "offset": np.array(sum), "W": gW})
