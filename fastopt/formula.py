@@ -204,7 +204,12 @@ def power(x: Value, k: float) -> Any:
     Returns
     -------
     float or ndarray
-        ``x**k``; NaN for a number ``x`` and any other ``k``.
+        ``x**k``; NaN where ``k`` is a number of the formula that is not whole, or negative.
+
+    Raises
+    ------
+    ValueError
+        ``k`` is a literal that is not whole, or negative.
 
     Notes
     -----
@@ -215,13 +220,22 @@ def power(x: Value, k: float) -> Any:
     >>> power(0.5, 3)
     0.125
     """
+    if not isinstance(k, Number) and not _is_whole(k):
+        raise ValueError(
+            f"power: k: expected a whole number from 0, found {k!r}; write a root as sqrt(x), "
+            f"and a negative power as 1 / power(x, k)"
+        )
     if not isinstance(x, np.ndarray):
         return number_of(_power(float(x), float(k)), x, k)
     return +x if k == 1 else _power(x, k)  # a copy with its bits, as in C
 
 
+def _is_whole(k: float) -> bool:
+    return 0 <= k < 9.2e18 and k == int(k)
+
+
 def _power(x: Any, k: float) -> Any:
-    if not 0 <= k < 9.2e18 or k != int(k):
+    if not _is_whole(k):
         return math.nan
     result: Any = 1.0
     k = int(k)

@@ -216,9 +216,11 @@ def check_of(annotation: Any) -> Check:
         return each([check_of(one) for one in arguments])
     if origin in (Union, UnionType) and len(arguments) == 2 and NoneType in arguments:
         return optional(check_of(arguments[arguments[0] is NoneType]))
+    is_sequence = (origin or annotation) is tuple or (origin or annotation) is list
+    hint = "write tuple[float, float] for a pair; " if is_sequence else ""
     raise TypeError(
-        f"the annotation {annotation!r} says no check; options are float, int, bool, str, Literal, a tuple of these, "
-        f"one of these or None, or Annotated[type, check] with a check(name, value) that returns the value"
+        f"the annotation {annotation!r} says no check; {hint}options are float, int, bool, str, Literal, a tuple of "
+        f"these, one of these or None, or Annotated[type, check] with a check(name, value) that returns the value"
     )
 
 

@@ -174,8 +174,14 @@ class Rule(Declared):
             if not isinstance(given.get(name), int | float):
                 if hasattr(cls, name) and name not in given:
                     raise TypeError(f"{cls.__name__}: {name} is no option without annotation: {name}: float = ...")
+                kind = "bool" if name in names.flags else "float"
                 found = f"which is {given[name]!r}" if name in given else "which is no option"
-                raise TypeError(f"{cls.__name__}: its formula takes {name}, {found}; let `inputs` give a number for it")
+                hint = f"declare it, as in {name}: {kind} = ..., or let `inputs` give a number for it"
+                if isinstance(given.get(name), tuple):
+                    hint = "let `inputs` give each number a name of its own, such as beta1, beta2"
+                elif name in given:
+                    hint = "let `inputs` give a number for it"
+                raise TypeError(f"{cls.__name__}: its formula takes {name}, {found}; {hint}")
         inputs: dict[str, float | bool] = {name: float(given[name]) for name in names.numbers}
         inputs |= {name: bool(given[name]) for name in names.flags}
         used = used_state(cls.formula, tuple(name for name in names.flags if inputs[name]))

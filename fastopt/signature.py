@@ -53,7 +53,7 @@ def signature(formula: Formula) -> Signature:
             parameter.VAR_KEYWORD,
         ):
             raise TypeError(
-                f"formula {formula.__name__}: {name}: its parameters have no defaults, and no star but the bare one"
+                f"formula {formula.__name__}: {name}: its arguments have no defaults, and no star but the bare one"
             )
         if parameter.kind is not parameter.KEYWORD_ONLY and annotation in (bool, float, Carried):
             raise TypeError(f"formula {formula.__name__}: {name}: numbers and flags stand after the *")
@@ -73,7 +73,7 @@ def signature(formula: Formula) -> Signature:
     if arrays[:1] != ["d"]:
         found = ", ".join(arrays) or "none"
         raise TypeError(
-            f"formula {formula.__name__}: its first parameter is d, the effective gradient, also in a class, where it "
+            f"formula {formula.__name__}: its first argument is d, the effective gradient, also in a class, where it "
             f"takes no self; found {found}"
         )
     return Signature(tuple(arrays[1:]), tuple(numbers), tuple(flags), tuple(carried))
@@ -102,7 +102,7 @@ def check_assignments(formula: Formula) -> None:
         for name in stored[:1] if instruction.opname.endswith("LOAD_FAST") else stored:
             if name in parameters:
                 raise TypeError(
-                    f"formula {formula.__name__}: {name} = ...: a parameter keeps its meaning; an array is updated by "
+                    f"formula {formula.__name__}: {name} = ...: an argument keeps its meaning; an array is updated by "
                     f"{name}[:] = ..., and other values have other names"
                 )
 

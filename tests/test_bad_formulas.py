@@ -173,7 +173,7 @@ def test_formulas_that_take_what_nobody_gives():
         inputs = staticmethod(lambda o: {})
 
     with pytest.raises(
-        TypeError, match="Takes: its formula takes gamma, which is no option; let `inputs` give a number for it"
+        TypeError, match="Takes: its formula takes gamma, which is no option; declare it, as in gamma: float ="
     ):
         Takes(np.ones(1), backend="numpy")
 

@@ -5,7 +5,7 @@ import pytest
 from helpers import rule_of
 
 import fastopt
-from fastopt.formula import Carried, total
+from fastopt.formula import Carried, power, total
 
 
 def plain(d, *, lr):
@@ -45,6 +45,14 @@ def another_number(d, *, lr, beta):
     return lr * beta * d
 
 
+def flagged(d, *, lr, big: bool):
+    return lr * d if big else d
+
+
+def rooted(d, *, lr):
+    return power(lr, 0.5) * d
+
+
 def of_nothing():
     pass
 
@@ -60,8 +68,8 @@ def never(self, params):
 
 # Each: the formula, the rest of the class, and what the error says.
 BROKEN = {
-    "a method as formula": (with_self, {}, "first parameter is d, .* takes no self; found self, d"),
-    "a formula of nothing": (without_arrays, {}, "first parameter is d, .*; found none"),
+    "a method as formula": (with_self, {}, "first argument is d, .* takes no self; found self, d"),
+    "a formula of nothing": (without_arrays, {}, "first argument is d, .*; found none"),
     "no function as formula": (None, {}, r"Rule\.formula: expected a function, found None"),
     "a class method as formula": (
         classmethod(with_self),
@@ -70,8 +78,23 @@ BROKEN = {
     ),
     "no step": (without_step, {}, "returns a step, or else assigns p"),
     "a number as step": (a_number, {}, r"the step that it returns is an array like d, or None; found 2\.0"),
-    "a default": (a_default, {}, "lr: its parameters have no defaults"),
-    "a number of no option": (another_number, {}, "its formula takes beta, which is no option; let `inputs` give"),
+    "a default": (a_default, {}, "lr: its arguments have no defaults"),
+    "a number of no option": (
+        another_number,
+        {},
+        r"takes beta, which is no option; declare it, as in beta: float = \.\.\., or let `inputs` give a number for it",
+    ),
+    "a flag of no option": (flagged, {}, r"takes big, which is no option; declare it, as in big: bool = \.\.\., or"),
+    "a pair for a number": (
+        another_number,
+        {"inputs": lambda o: {"beta": (0.9, 0.99)}},
+        r"takes beta, which is \(0\.9, 0\.99\); let `inputs` give each number a name of its own, such as beta1, beta2",
+    ),
+    "a power that is not whole": (
+        rooted,
+        {},
+        r"power: k: expected a whole number from 0, found 0\.5; write a root as sqrt\(x\)",
+    ),
     "a string for a number": (
         another_number,
         {"inputs": lambda o: {"beta": "a"}},

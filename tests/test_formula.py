@@ -1,6 +1,7 @@
 """The words of formulas, and the numbers that they are given."""
 
 import math
+import re
 
 import numpy as np
 import pytest
@@ -87,7 +88,11 @@ def test_power(x, k):
 
 @pytest.mark.parametrize("k", [-1, 0.5, INF, NAN, 1e19])
 def test_power_that_is_not_whole(k):
+    """An option may be so at some steps only; a literal is a slip."""
     assert math.isnan(formula.power(Number(0.9), Number(k)))
+    for x in (Number(0.9), 0.9, np.ones(2)):
+        with pytest.raises(ValueError, match=rf"power: k: expected a whole number from 0, found {re.escape(repr(k))};"):
+            formula.power(x, k)
 
 
 def test_words_of_arrays():
@@ -122,11 +127,11 @@ def test_signature():
 @pytest.mark.parametrize(
     ("wrong", "message"),
     [
-        (lambda d, m=1: d, "its parameters have no defaults"),
-        (lambda d, *rest: d, "its parameters have no defaults, and no star"),
-        (lambda d, **rest: d, "its parameters have no defaults, and no star"),
-        (lambda m, d: d, "its first parameter is d"),
-        (lambda *, lr: lr, "its first parameter is d"),
+        (lambda d, m=1: d, "its arguments have no defaults"),
+        (lambda d, *rest: d, "its arguments have no defaults, and no star"),
+        (lambda d, **rest: d, "its arguments have no defaults, and no star"),
+        (lambda m, d: d, "its first argument is d"),
+        (lambda *, lr: lr, "its first argument is d"),
     ],
 )
 def test_functions_that_are_no_formulas(wrong, message):

@@ -67,7 +67,14 @@ def declare(**body):
     [
         ({"beta": (float, 0.9)}, "Wrong: a rule declares its learning rate, as in lr: float = 1e-3"),
         ({"lr": (float, inspect.Parameter.empty)}, r"Wrong\.lr: an option has a default"),
-        ({"lr": (float, 0.1), "beta": (list, [])}, r"Wrong\.beta: the annotation .* says no check; options are float"),
+        ({"lr": (float, 0.1), "beta": (set, [])}, r"Wrong\.beta: the annotation .* says no check; options are float"),
+        *(
+            (
+                {"lr": (float, 0.1), "beta": (kind, ())},
+                r"says no check; write tuple\[float, float\] for a pair; options",
+            )
+            for kind in (tuple, list, tuple[float, ...], list[float])
+        ),
         ({"lr": (float, 0.1), "step": (float, 0.1)}, r"Wrong\.step: the name means something else in an optimizer"),
         ({"lr": (float, 0.1), "beta": ("Unheard", 0.9)}, r"Wrong\.beta: its annotation 'Unheard' is not known"),
         ({"lr": (float, 0.1), "beta": ("np.foo", 0.9)}, r"Wrong\.beta: its annotation 'np\.foo' is not known"),
@@ -167,7 +174,7 @@ def test_formulas_in_the_class():
     [
         (3, r"Rule\.formula: expected a function, found 3"),
         (len, r"Rule\.formula: expected a function"),
-        (lambda m, d: d, "its first parameter is d"),
+        (lambda m, d: d, "its first argument is d"),
     ],
 )
 def test_what_is_no_formula(wrong, message):
@@ -233,7 +240,7 @@ def calls_numpy(d, *, lr):
 @pytest.mark.parametrize(
     ("one", "message"),
     [
-        (loses_its_state, r"m = \.\.\.: a parameter keeps its meaning; an array is updated by m\[:\] = \.\.\."),
+        (loses_its_state, r"m = \.\.\.: an argument keeps its meaning; an array is updated by m\[:\] = \.\.\."),
         (without_star, r"Rule: its formula has lr among the arrays; numbers stand after the \*"),
         (carried_before_the_star, r"m: numbers and flags stand after the \*"),
     ],

@@ -15,8 +15,14 @@ REFUSED = {
     "return lr * d // 2": "a formula computes with",
     "return lr * d @ d": "a formula computes with",
     "return lr * exp(d)": r"exp\(d\): the words of a formula are sqrt, .*; others need not have the same bits",
-    "return lr * np.sqrt(d)": "a word has its own name: from fastopt.formula import sqrt",
-    "return lr * np.maximum(d, m)": "the words of a formula are .*, such as larger for maximum; others need not",
+    "return lr * np.exp(d)": r"np.exp\(d\): the words of a formula are sqrt, .*; others need not have the same bits",
+    "return lr * max(lr, 1) * d": r"max\(lr, 1\): use the words .*: `from fastopt.formula import larger`",
+    "return lr * d ** 0.5": r"d \*\* 0.5: a formula computes with \+ - \* /; write sqrt\(d\)",
+    "return lr * power(d, 0.5)": r"power: k: expected a whole number from 0, found 0\.5; write a root as sqrt\(x\)",
+    "return power(lr, -2) * d": r"power: k: expected a whole number from 0, found -2; .* 1 / power\(x, k\)",
+    "return power(2, 1 / 2) * d": r"power: k: expected a whole number from 0, found 0\.5",
+    "return lr * betas[0] * d": r"betas\[0\]: let `inputs` give each number a name of its own, such as beta1, beta2",
+    "return lr[0] * d": r"lr\[0\]: let `inputs` give each number a name of its own",
     "return lr * sqrt(d, d)": "sqrt takes values by position, and this many: 1",
     "return lr * larger(x=d, y=d)": "larger takes values by position",
     "return lr * larger(*d)": "larger takes values by position",
@@ -45,7 +51,7 @@ REFUSED = {
     "return (lr if norm(d) > 1 else 2) * d": "a sum chooses between what depends on sums, and literals",
     "sums0 = d * m\n    return lr * sums0": "sums0: the name means something else in a loop",
     "range = d * m\n    return lr * range": "range: the name means something else in a loop",
-    "return lr * unknown * d": "unknown: it has no value here",
+    "return lr * unknown * d": "unknown: it has no value here; a formula knows its arguments and its own names$",
     "return lr": "what it returns is no array",
     "lr * d": "a formula consists of x = ...",
     "d += lr": "a formula consists of x = ...",
@@ -56,8 +62,8 @@ REFUSED = {
     "m[1:] = lr * d\n    return d": r"m\[1:\]: whole state arrays are assigned",
     "x = lr * d\n    x[:] = d\n    return x": "whole state arrays are assigned",
     "m.x = lr * d\n    return d": "names and whole arrays are assigned",
-    "m = lr * d\n    return m": r"m: a parameter keeps its meaning; write m\[:\] = ...",
-    "lr = lr * 2\n    return lr * d": "lr: a parameter keeps its meaning",
+    "m = lr * d\n    return m": r"m: an argument keeps its meaning; write m\[:\] = ...",
+    "lr = lr * 2\n    return lr * d": "lr: an argument keeps its meaning",
     "x = lr * 2\n    x = x * 2\n    return x * d": "x: a number is computed once",
     "x = lr * d\n    x = lr\n    return x * d": "x: a number is computed once",
     "x = d > lr\n    return where(x, d, m)": "x: a comparison or a flag has no other name",
@@ -124,6 +130,15 @@ def test_text_that_cannot_be_found():
         translate(scope["one"])
 
 
+@pytest.mark.parametrize("changed", ["2 * lr * d", "lr * np.sqrt(d)"])
+def test_text_that_is_another(changed):
+    """Whatever it says, what is wrong is that it was not imported."""
+    one = by_text("def one(d, *, lr):\n    return lr * d\n")
+    one.text = one.text.replace("lr * d", changed)
+    with pytest.raises(Refused, match="this is not the text of one as it was imported; load it again"):
+        translate(one)
+
+
 def test_words_that_mean_something_else():
     """By their names alone they would be taken for others."""
 
@@ -133,8 +148,42 @@ def test_words_that_mean_something_else():
     def sqrt(x):
         return x
 
-    with pytest.raises(Refused, match="the words of a formula are"):
+    with pytest.raises(Refused, match=r"use the words of .*: `from fastopt\.formula import sqrt`"):
         translate(one)
+
+
+CONSTANT = 3.0
+
+
+def test_constants_of_the_module():
+    def one(d, *, lr):
+        return lr * CONSTANT * d
+
+    with pytest.raises(Refused, match=r"CONSTANT: it has no value here; .*; make it an option, and take it after"):
+        translate(one)
+
+
+@pytest.mark.parametrize(
+    ("call", "word"),
+    [
+        ("np.sign(d)", "sign"),
+        ("np.maximum(d, lr)", "larger"),
+        ("numpy.minimum(d, lr)", "smaller"),
+        ("np.abs(d)", "absolute"),
+        ("math.sqrt(lr) * d", "sqrt"),
+        ("words.where(d > 0, d, 0)", "where"),
+        ("np.linalg.norm(d) * d", "norm"),
+    ],
+)
+def test_words_by_another_name(call, word, tmp_path):
+    """In a file, for Python compiles a call of a module's function otherwise where the module is imported beside it."""
+    file, scope = tmp_path / "formulas.py", {}
+    head = "import math\nimport numpy\nimport numpy as np\nimport fastopt.formula as words\n"
+    file.write_text(f"{head}def one(d, *, lr):\n    return {call}\n", encoding="utf-8")
+    exec(compile(file.read_text(encoding="utf-8"), str(file), "exec"), scope)
+    message = rf"formulas\.py:6: .*: use the words of fastopt\.formula: `from fastopt\.formula import {word}`$"
+    with pytest.raises(Refused, match=message):
+        translate(scope["one"])
 
 
 def test_names_of_two_formulas():

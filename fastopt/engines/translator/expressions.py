@@ -30,15 +30,6 @@ _LARGEST = 3.4028234663852886e38  # that float32 can hold
 Decisions: TypeAlias = Mapping[str, tuple[ast.expr, bool]]  # conditions and their answers, by their text
 
 
-# What Python and NumPy call otherwise.
-_WORDS_FOR = {"max": "larger", "maximum": "larger", "min": "smaller", "minimum": "smaller", "abs": "absolute"} | {
-    "fabs": "absolute",
-    "sum": "total",
-    "vdot": "dot",
-    "pow": "power",
-}
-
-
 class Undecided(Exception):
     """A choice between loops that has not been made yet."""
 
@@ -98,8 +89,15 @@ class Expressions(ast.NodeVisitor):
 
     def visit_Name(self, node: ast.Name) -> Value:
         if node.id not in self.known:
-            self.refuse(node, f"{node.id}: it has no value here; a formula knows its parameters and its own names")
+            is_constant = isinstance(self.text.scope.get(node.id), int | float)
+            hint = "; make it an option, and take it after the *" if is_constant else ""
+            self.refuse(node, f"{node.id}: it has no value here; a formula knows its arguments and its own names{hint}")
         return self.known[node.id]
+
+    def visit_Subscript(self, node: ast.Subscript) -> Value:
+        if self.mentions_array(node.value):
+            self.generic_visit(node)
+        self.refuse(node, f"{ast.unparse(node)}: let `inputs` give each number a name of its own, such as beta1, beta2")
 
     def visit_UnaryOp(self, node: ast.UnaryOp) -> Value:
         if isinstance(node.op, ast.Not):
@@ -116,7 +114,10 @@ class Expressions(ast.NodeVisitor):
 
     def visit_BinOp(self, node: ast.BinOp) -> Value:
         if type(node.op) not in OPERATORS:
-            hint = "; write powers as products, or power(x, k)" if isinstance(node.op, ast.Pow) else ""
+            hint = ""
+            if isinstance(node.op, ast.Pow):
+                root = f"sqrt({ast.unparse(node.left)})"
+                hint = f"; write {root if ast.unparse(node.right) == '0.5' else 'powers as products, or power(x, k)'}"
             self.refuse(node, f"{ast.unparse(node)}: a formula computes with + - * /{hint}")
         values = self.value(node.left), self.value(node.right)
         return self.combined(
@@ -140,12 +141,7 @@ class Expressions(ast.NodeVisitor):
     def visit_Call(self, node: ast.Call) -> Value:
         word = node.func.id if isinstance(node.func, ast.Name) else None
         if word is None or word not in WORDS or self.text.scope.get(word) is not MEANING[word]:
-            name = ast.unparse(node.func).rpartition(".")[2]
-            if isinstance(node.func, ast.Attribute) and name in WORDS:
-                self.refuse(node, f"{ast.unparse(node)}: a word has its own name: from fastopt.formula import {name}")
-            hint = f", such as {_WORDS_FOR[name]} for {name}" if name in _WORDS_FOR else ""
-            reason = "others need not have the same bits on every machine"
-            self.refuse(node, f"{ast.unparse(node)}: the words of a formula are {', '.join(WORDS)}{hint}; {reason}")
+            self.text.refuse_call(node)
         if len(node.args) != WORDS[word] or node.keywords or any(isinstance(one, ast.Starred) for one in node.args):
             self.refuse(node, f"{ast.unparse(node)}: {word} takes values by position, and this many: {WORDS[word]}")
         if word in SUMS:
@@ -153,6 +149,11 @@ class Expressions(ast.NodeVisitor):
         if word == "where":
             return self.where(node)
         values = [self.value(one) for one in node.args]
+        if word == "power" and values[1].literal is not None:
+            try:
+                MEANING[word](1.0, values[1].literal)
+            except ValueError as error:
+                self.refuse(node, str(error))
         if word == "power" and any(value.kind == "array" for value in values):
             return self.power(node, values[0])
         return self.combined(node, values, lambda nodes: call_node(word, nodes), MEANING[word])

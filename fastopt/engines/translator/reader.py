@@ -228,7 +228,7 @@ class Run(Expressions):
             self.refuse(statement, f"{ast.unparse(target)}: names and whole arrays are assigned, one at a time")
         name = target.id
         if name in self.parameters:
-            self.refuse(statement, f"{name}: a parameter keeps its meaning; write {name}[:] = ... for a state array")
+            self.refuse(statement, f"{name}: an argument keeps its meaning; write {name}[:] = ... for a state array")
         self.text.check_name(statement, name, ("p",))
         if value.kind in ("mask", "condition"):
             self.refuse(statement, f"{name}: a comparison or a flag has no other name; write it where it decides")

@@ -31,6 +31,13 @@ _FUNCTIONS = (
     | {"formula_entry", "kernels", "loop_entry", "reductions", "sum_of_squares", "swap", "update_ema", "ema", "wide"}
     | {"fabs", "fabsf", "memset", "sqrt_of_double", "sqrtf"}
 )
+# What Python and NumPy call otherwise.
+_WORDS_FOR = {"max": "larger", "maximum": "larger", "min": "smaller", "minimum": "smaller", "abs": "absolute"} | {
+    "fabs": "absolute",
+    "sum": "total",
+    "vdot": "dot",
+    "pow": "power",
+}
 _OURS = re.compile(r"_|.*__|(lanes|term|sums)\d")
 
 
@@ -56,6 +63,10 @@ class Text:
         decorators = [ast.unparse(one) for one in getattr(function, "decorator_list", [])]
         if formula.__name__ == "<lambda>" or decorators not in ([], ["staticmethod"]):
             raise Refused(f"{self.file}:{first}: a formula is a def by itself, without decorators")
+        # Before the comparison, for how Python compiles such a call depends on what the rest of the file imports.
+        for call in (node for node in ast.walk(function) if isinstance(node, ast.Call)) if function else ():
+            if isinstance(call.func, ast.Attribute) and call.func.attr in formula.__code__.co_names:
+                self.refuse_call(call)
         if not isinstance(function, ast.FunctionDef) or not _is_text_of(function, formula):
             raise Refused(
                 f"{self.file}:{first}: this is not the text of {formula.__name__} as it was imported; load it again"
@@ -75,6 +86,16 @@ class Text:
 
     def refuse(self, node: ast.stmt | ast.expr, reason: str) -> NoReturn:
         raise Refused(f"{self.file}:{node.lineno + self.offset}: {reason}")
+
+    def refuse_call(self, node: ast.Call) -> NoReturn:
+        """Refuse what is called by another name than a word's own, and say which word does the same."""
+        name = ast.unparse(node.func).rpartition(".")[2]
+        word = name if name in WORDS else _WORDS_FOR.get(name)
+        if word:
+            hint = f"use the words of fastopt.formula: `from fastopt.formula import {word}`"
+        else:
+            hint = f"the words of a formula are {', '.join(WORDS)}; others need not have the same bits on every machine"
+        self.refuse(node, f"{ast.unparse(node)}: {hint}")
 
     def check_name(self, node: ast.stmt, name: str, forbidden: Sequence[str] = ()) -> None:
         if name in _FRAME_NAMES | _TAKEN or name in forbidden or _OURS.match(name):
