@@ -2,13 +2,13 @@
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import partial
-from typing import Any, Literal, TypeAlias
+from typing import Any, Literal, TypeAlias, cast
 
 import numpy as np
 from numpy.typing import NDArray
 
 from fastopt.arrays.addresses import AddressMap
-from fastopt.arrays.kinds import cure_of_dtype, cure_of_shape, replaced
+from fastopt.arrays.kinds import LOSS, cure_of_dtype, cure_of_shape, is_scalar, replaced, type_name
 from fastopt.arrays.layout import (
     Array,
     check_aligned,
@@ -209,11 +209,19 @@ class Parameter:
         label, view = f"gradient of {self.label}", self.view
         if is_number(gradient) and not view.ndim:
             return self._number(gradient, writeable)
+        if view.size != 1 and is_scalar(gradient) and not isinstance(gradient, np.ndarray):
+            raise TypeError(f"{label}: expected a NumPy array, found {type_name(gradient)}; {LOSS}")
+        items = cast("Sequence[object]", gradient) if isinstance(gradient, list | tuple) else ()
+        if any(item is self.array for item in items):
+            raise TypeError(
+                f"{label}: expected one array, found the parameter in a {type_name(gradient)}; pass the gradients "
+                f"alone, without the parameters"
+            )
         given = plain(label, gradient, "g", view.dtype)
         if given.dtype != view.dtype:
             raise TypeError(
                 f"{label}: expected {dtype_name(view.dtype)} as its parameter, found {dtype_name(given.dtype)}; "
-                f"{cure_of_dtype('g', given.dtype, view.dtype, 2 * given.size == view.size)}"
+                f"{cure_of_dtype('g', given, view.dtype, 2 * given.size == view.size)}"
             )
         if given.shape != view.shape:
             raise ValueError(
@@ -225,7 +233,8 @@ class Parameter:
             raise ValueError(f"{label}: the array is read-only, so zero_grads cannot zero it; pass `g.copy()`")
         other = addresses.shared_with(given)
         if other is not None:
-            raise ValueError(f"{label}: it shares memory with {other}; pass `g.copy()`")
+            advice = "that is no gradient; pass the gradient, or" if other.startswith("parameter") else "pass"
+            raise ValueError(f"{label}: it shares memory with {other}; {advice} `g.copy()`")
         if given.flags.c_contiguous if self.order == "C" else given.flags.f_contiguous:
             return given
         if self._scratch is None:
