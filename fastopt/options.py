@@ -31,8 +31,8 @@ def did_you_mean(name: object, known: Iterable[object]) -> str:
 
     Of what takes a tuple it shows one, where ``known`` is a mapping to such values.
     """
-    if str(name) in ELSEWHERE:
-        return f"; {ELSEWHERE[str(name)]}"
+    if remark := ELSEWHERE.get(str(name)):
+        return f"; {remark}"
     names = [str(one) for one in known]
     values = cast("dict[object, object]", known) if isinstance(known, dict) else {}
     shown = [

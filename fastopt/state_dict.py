@@ -127,7 +127,9 @@ class StateDicts(Contents):
     def _checked(self, source: str, state_dict: Any) -> Loaded:
         """What a state dict holds for this optimizer; raises, with its source, where it does not fit."""
         expected = ("version", "updates", "state", "param_groups", "stages")
-        if isinstance(state_dict, Mapping) and not {"version", "stages"} & cast("Mapping[Any, Any]", state_dict).keys():
+        if isinstance(state_dict, Mapping) and not {"version", "stages"} & set(
+            cast("Mapping[object, object]", state_dict)
+        ):
             raise ValueError(f"{source}: this is no state dict of fastopt; {_AS_IT_WAS}")
         version, updates, state, given, of_stages = _entries(source, state_dict, expected)
         if type(version) is not int or version != VERSION:

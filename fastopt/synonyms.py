@@ -25,9 +25,10 @@ SYNONYMS = {name: options for names, options in _GROUPS.items() for name in name
 # What is no option here.
 _THREADS = "threads are set for all optimizers by fastopt.set_num_threads"
 _PYTORCH = "it is PyTorch's, leave it out"
-ELSEWHERE = dict.fromkeys(("threads", "num_threads", "n_jobs"), _THREADS) | dict.fromkeys(
-    ("foreach", "fused", "capturable", "differentiable"), _PYTORCH
-)
+ELSEWHERE = {
+    **dict.fromkeys(("threads", "num_threads", "n_jobs"), _THREADS),
+    **dict.fromkeys(("foreach", "fused", "capturable", "differentiable"), _PYTORCH),
+}
 # Rules and functions of other libraries, in small letters: what does the same here.
 NAMES = {
     "amsgrad": "it is Adam(params, amsgrad=True)",
@@ -53,7 +54,11 @@ def absent(name: str, message: str) -> AttributeError:
 
 def unknown_name(name: str, known: Iterable[str]) -> AttributeError:
     """The error for a name that the package does not have, with what may be meant."""
+    found = f"fastopt has no {name!r}"
     small = name.lower()
-    same = [f"did you mean fastopt.{one}?" for one in known if one.lower() == small]
-    hint = "".join(f"; {one}" for one in same or [NAMES[small]] * (small in NAMES))
-    return absent(name, f"fastopt has no {name!r}{hint}")
+    if small in NAMES:
+        return absent(name, f"{found}; {NAMES[small]}")
+    for one in known:
+        if one.lower() == small:
+            return absent(name, f"{found}; did you mean {one!r}?")
+    return AttributeError(found)  # Python adds the nearest name

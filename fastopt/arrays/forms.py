@@ -160,10 +160,14 @@ def ordered(grads: Any, tree: Branch, parameters: Sequence[Parameter]) -> list[A
             return items  # in their order
         if len(items) != count and is_flat(tree):
             sizes = Counter(parameter.group for parameter in parameters).values()
-            order = f", in the order of the groups ({' + '.join(map(str, sizes))})" if len(sizes) > 1 else ""
+            order = (
+                f", all in one list, in the order of the groups ({' + '.join(map(str, sizes))})"
+                if len(sizes) > 1
+                else ""
+            )
             raise ValueError(
                 f"grads: found {counted(len(items), 'gradient')} for {counted(count, 'parameter')}; pass one for each, "
-                f"None for those to skip, in one sequence{order}"
+                f"None for those to skip{order}"
             )
     placed: list[Any] = [None] * count
     place(tree, given, "", placed)

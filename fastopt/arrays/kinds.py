@@ -69,12 +69,17 @@ def is_array_like(x: object) -> bool:
 def is_scalar(x: Any) -> bool:
     """Whether this is a real number, or any library's array of such that has no axes."""
     is_number = isinstance(x, Number) or (is_array_like(x) and getattr(x, "shape", None) == ())
-    return is_number and "complex" not in str(getattr(x, "dtype", type(x)))
+    return is_number and not _is_complex(cast("object", x))
+
+
+def _is_complex(x: object) -> bool:
+    """Whether this is a complex number, or any library's array of such."""
+    return "complex" in str(getattr(x, "dtype", type(x)))
 
 
 def holds_arrays(x: Any) -> bool:
     """Whether this is a list or tuple with arrays in it, and not of numbers alone."""
-    items: Sequence[object] = x if isinstance(x, list | tuple) else ()
+    items = cast("Sequence[object]", x) if isinstance(x, list | tuple) else ()
     return any(is_array_like(item) and not is_scalar(item) for item in items)
 
 
@@ -108,7 +113,7 @@ def cure(letter: str, x: Any, dtype: np.dtype[Any] | None) -> str:
         return "pass a NumPy array"
     if not (is_array or isinstance(x, Iterable | Number)):
         return f"pass {_OF_OTHERS[letter]}"
-    if is_array and "complex" in str(getattr(cast("object", x), "dtype", "")):
+    if _is_complex(cast("object", x)):
         return replaced(letter, f"np.array({letter})")  # as which it is told what to do with complex numbers
     items = letter if is_array or isinstance(cast("object", x), Sequence | Number) else f"list({letter})"
     if letter == "p" and isinstance(x, Number):

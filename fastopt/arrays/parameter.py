@@ -211,13 +211,12 @@ class Parameter:
             return self._number(gradient, writeable)
         if view.size != 1 and is_scalar(gradient) and not isinstance(gradient, np.ndarray):
             raise TypeError(f"{label}: expected a NumPy array, found {type_name(gradient)}; {LOSS}")
-        items = cast("Sequence[object]", gradient) if isinstance(gradient, list | tuple) else ()
-        if any(item is self.array for item in items):
+        if isinstance(gradient, list | tuple) and any(x is self.array for x in cast("Sequence[object]", gradient)):
             raise TypeError(
-                f"{label}: expected one array, found the parameter in a {type_name(gradient)}; pass the gradients "
-                f"alone, without the parameters"
+                f"{label}: expected one array, found the parameter within a list or tuple; pass the gradients alone, "
+                f"without the parameters"
             )
-        given = plain(label, gradient, "g", view.dtype)
+        given = plain(label, cast("object", gradient), "g", view.dtype)
         if given.dtype != view.dtype:
             raise TypeError(
                 f"{label}: expected {dtype_name(view.dtype)} as its parameter, found {dtype_name(given.dtype)}; "
@@ -233,8 +232,9 @@ class Parameter:
             raise ValueError(f"{label}: the array is read-only, so zero_grads cannot zero it; pass `g.copy()`")
         other = addresses.shared_with(given)
         if other is not None:
-            advice = "that is no gradient; pass the gradient, or" if other.startswith("parameter") else "pass"
-            raise ValueError(f"{label}: it shares memory with {other}; {advice} `g.copy()`")
+            is_parameter = other.startswith("parameter")
+            advice = "it is the parameter or a part of it; pass the gradient, or if both are equal" * is_parameter
+            raise ValueError(f"{label}: it shares memory with {other}; {advice or 'pass'} `g.copy()`")
         if given.flags.c_contiguous if self.order == "C" else given.flags.f_contiguous:
             return given
         if self._scratch is None:
