@@ -1,4 +1,4 @@
-"""What options are called elsewhere: in Keras, optax, scikit-learn, PyTorch's utilities, and papers."""
+"""What options and rules are called elsewhere: in Keras, optax, scikit-learn, PyTorch's utilities, and papers."""
 
 from collections.abc import Iterable
 

@@ -83,6 +83,11 @@ def holds_arrays(x: Any) -> bool:
     return any(is_array_like(item) and not is_scalar(item) for item in items)
 
 
+def holds(x: Any, array: object) -> bool:
+    """Whether this is a list or tuple with this very array in it."""
+    return isinstance(x, list | tuple) and any(item is array for item in cast("Sequence[object]", x))
+
+
 def cure(letter: str, x: Any, dtype: np.dtype[Any] | None) -> str:
     """What to do with something that is no array, where one of this dtype, or of any if it is None, is expected."""
     if holds_arrays(x):

@@ -2,13 +2,13 @@
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import partial
-from typing import Any, Literal, TypeAlias, cast
+from typing import Any, Literal, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
 from fastopt.arrays.addresses import AddressMap
-from fastopt.arrays.kinds import LOSS, cure_of_dtype, cure_of_shape, is_scalar, replaced, type_name
+from fastopt.arrays.kinds import LOSS, cure_of_dtype, cure_of_shape, holds, is_scalar, replaced, type_name
 from fastopt.arrays.layout import (
     Array,
     check_aligned,
@@ -211,12 +211,12 @@ class Parameter:
             return self._number(gradient, writeable)
         if view.size != 1 and is_scalar(gradient) and not isinstance(gradient, np.ndarray):
             raise TypeError(f"{label}: expected a NumPy array, found {type_name(gradient)}; {LOSS}")
-        if isinstance(gradient, list | tuple) and any(x is self.array for x in cast("Sequence[object]", gradient)):
+        if holds(gradient, self.array):
             raise TypeError(
                 f"{label}: expected one array, found the parameter within a list or tuple; pass the gradients alone, "
                 f"without the parameters"
             )
-        given = plain(label, cast("object", gradient), "g", view.dtype)
+        given = plain(label, gradient, "g", view.dtype)
         if given.dtype != view.dtype:
             raise TypeError(
                 f"{label}: expected {dtype_name(view.dtype)} as its parameter, found {dtype_name(given.dtype)}; "
