@@ -38,4 +38,9 @@ if os.environ.get("FASTOPT_NO_EXTENSIONS", "0") not in ("", "0"):
     setup()
 else:
     build = building()
-    setup(ext_modules=extensions(build), cmdclass={"build_ext": build.BuildExt})
+    try:
+        setup(ext_modules=extensions(build), cmdclass={"build_ext": build.BuildExt})
+    except SystemExit as error:
+        raise SystemExit(
+            f"{error}\nWithout a C compiler that works, FASTOPT_NO_EXTENSIONS=1 installs fastopt to run on NumPy alone."
+        ) from None

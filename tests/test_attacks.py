@@ -52,12 +52,14 @@ def test_no_memory(arguments, engine):
     """In a process of its own, and that in others: some may not survive."""
     if not can_fail_allocations():
         pytest.skip("Python has no allocations that can be made to fail")
+    if engine == "numpy" and sys.version_info >= (3, 12):
+        pytest.skip("Python itself may break where an allocation fails within a comprehension")
     command = [sys.executable, HERE / "attacks/nomemory.py", "--backends", engine, *arguments]
     done = subprocess.run(command, capture_output=True, text=True, timeout=600)
     rows = [line.split() for line in done.stdout.splitlines()[2:]]
     assert rows, done.stderr
     assert not sum(int(torn) for *_, torn, _ in (row[:9] for row in rows)), done.stdout
-    # From 3.12 on, Python itself may die of an allocation that fails within a comprehension: in no compiled step.
+    # From 3.12 on, Python itself may die of it, but in no compiled step.
     if sys.version_info < (3, 12):
         assert done.returncode == 0, done.stdout + done.stderr
     assert engine == "numpy" or all(row[8] == "0" for row in rows if row[0] == "step"), done.stdout

@@ -84,7 +84,7 @@ print(fastopt.backends(), p)
 def test_without_extensions():
     done = python(WITHOUT_EXTENSIONS, FASTOPT_BACKEND="")
     assert done.stdout.strip() == "['numpy'] [0.5 0.5]", done.stderr
-    assert done.stderr.count("RuntimeWarning: fastopt was installed without its compiled kernels") == 1
+    assert done.stderr.count("RuntimeWarning: fastopt runs on NumPy, many times slower, because ") == 1
     meant = python(WITHOUT_EXTENSIONS, FASTOPT_BACKEND="numpy")
     assert (meant.stdout, meant.stderr) == (done.stdout, "")
     forced = python(WITHOUT_EXTENSIONS, FASTOPT_BACKEND="baseline")
@@ -142,3 +142,23 @@ def test_importing_changes_no_arithmetic():
     """As a build with fast math would, in the whole process."""
     done = python(ARITHMETIC, FASTOPT_BACKEND=fastopt.backends()[0])
     assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize(
+    ("is_source", "reason"),
+    [
+        (False, "because it was installed without compiled kernels; FASTOPT_BACKEND=numpy says"),
+        (
+            True,
+            "because this is its source folder .*; run Python in another folder, or install by `pip install -e .`; ",
+        ),
+    ],
+)
+def test_why_there_are_no_kernels(is_source, reason, tmp_path, monkeypatch):
+    if is_source:
+        (tmp_path / "setup.py").touch()
+    monkeypatch.setattr(backends, "__file__", str(tmp_path / "fastopt" / "engines" / "choice.py"))
+    monkeypatch.setattr(backends, "COMPILED", False)
+    monkeypatch.setattr(backends, "FORCED", None)
+    with pytest.warns(RuntimeWarning, match=reason):
+        backends._choose()

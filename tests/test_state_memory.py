@@ -56,6 +56,7 @@ def test_memory_maps(tmp_path, backend):
     assert_same_bits(np.fromfile(tmp_path / "parameter 'W' exp_avg"), np.full(100, 1 - 0.9))
 
 
+@pytest.mark.filterwarnings("ignore:Setting the:DeprecationWarning")
 def test_what_its_user_does_to_the_arrays(backend):
     """Only their elements are shared: not their shapes, types and flags."""
     memory = {}

@@ -11,6 +11,13 @@ from fastopt.rules import VARIANTS
 class Parser(ArgumentParser):
     """Ends without the usage, which is what `--help` is for."""
 
+    def refuse(self, argument: str) -> NoReturn:
+        """End because of an argument that it does not know."""
+        known = [name for name in self._option_string_actions if name.startswith("--")]
+        if argument.startswith("-"):
+            self.error(f"there is no option {argument}{did_you_mean(argument, known)}")
+        self.error(f"unexpected {argument!r}; an option takes one value, and is given again for another")
+
     def error(self, message: str) -> NoReturn:
         self.exit(2, f"{self.prog}: {message}\n")
 
@@ -22,7 +29,7 @@ def whole(text: str) -> int:
     except ValueError:
         number = math.nan
     if not (number.is_integer() and 1 <= number < 2**31):
-        raise ArgumentTypeError(f"expected a whole number from 1 to 2**31 - 1, as in 1000 or 1e6, found {text!r}")
+        raise ArgumentTypeError(f"expected a whole number from 1 to 2**31 - 1, found {text!r}")
     return int(number)
 
 

@@ -108,12 +108,12 @@ def new_parser() -> Parser:
     def without_command(given: Namespace) -> None:
         parser.print_help()
 
-    parser.set_defaults(run=without_command)
+    parser.set_defaults(run=without_command, parser=parser)
     commands = parser.add_subparsers(title="commands", metavar="COMMAND")
 
     def command(run: Callable[[Namespace], None], title: str, more: str = "") -> ArgumentParser:
         new = commands.add_parser(run.__name__, help=title, description=f"{title[0].upper()}{title[1:]}.{more}")
-        new.set_defaults(run=run)
+        new.set_defaults(run=run, parser=new)
         return new
 
     command(info, "show the version, the backends and the processor's features")
@@ -124,7 +124,7 @@ def new_parser() -> Parser:
         " It is compared with the same rule in plain NumPy, and with a loop that only moves as much memory.",
     )
     add = timed.add_argument
-    sizes, rules = " ".join(map(str, SIZES)), "; ".join(VARIANTS)
+    sizes, rules = " ".join(map(str, SIZES)), "; ".join(f'"{name}"' if " " in name else name for name in VARIANTS)
     add("--size", dest="sizes", type=whole, action="append", metavar="N", help=f"repeatable; default: {sizes}")
     add("--rule", dest="rules", type=rule, action="append", metavar="RULE", help=f"repeatable; default: {rules}")
     add("--dtype", choices=("float32", "float64"), default="float32", help="default: %(default)s")
@@ -134,8 +134,8 @@ def new_parser() -> Parser:
     add(
         "--json",
         action="store_true",
-        help="JSON Lines: each row one object, with seconds for a step, bandwidth in bytes per second, of_limit "
-        "(null for numpy) and speedup over plain NumPy",
+        help="JSON Lines to standard output: each row one object, with seconds for a step, numpy_seconds for one in "
+        "plain NumPy and the speedup over it, bandwidth in bytes per second, and of_limit (null for numpy)",
     )
 
     shown = command(
@@ -160,5 +160,7 @@ def run(arguments: Sequence[str] | None = None) -> None:
     """Run a command; by default the one that the process was given."""
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="replace")  # not all encodings have a µ
-    given = new_parser().parse_args(arguments)
+    given, others = new_parser().parse_known_args(arguments)
+    if others:
+        given.parser.refuse(others[0])
     given.run(given)

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from functools import cache
 from importlib import import_module
 from importlib.util import find_spec
+from pathlib import Path
 from types import ModuleType
 from typing import Any, NamedTuple
 from weakref import WeakSet
@@ -108,9 +109,15 @@ def _choose() -> str:
         _check("FASTOPT_BACKEND", FORCED)
         return FORCED
     if not COMPILED:
+        reason, cure = "it was installed without compiled kernels", ""
+        folder = Path(__file__).parents[2]
+        if (folder / "setup.py").exists():
+            # Python looks into the folder that it is run in before it looks at what is installed.
+            reason = f"this is its source folder {folder}, and not what pip has installed"
+            cure = "run Python in another folder, or install by `pip install -e .`; "
         warnings.warn(
-            "fastopt was installed without its compiled kernels and runs on NumPy, many times slower; "
-            "FASTOPT_BACKEND=numpy says that this is intended",
+            f"fastopt runs on NumPy, many times slower, because {reason}; {cure}FASTOPT_BACKEND=numpy says that this "
+            f"is intended",
             RuntimeWarning,
             stacklevel=4,  # where fastopt is imported
         )

@@ -31,12 +31,23 @@ BUSY = (
 # No count gets as far: then none can overflow, and what was saved can be loaded.
 COUNTS_END = 2**62
 
+
+class _Word:
+    """Stands in the place of gradients, and is shown as what it means."""
+
+    def __init__(self, meaning: str) -> None:
+        self._meaning = meaning
+
+    def __repr__(self) -> str:
+        return self._meaning
+
+
 # What `step` gets in the gradients' place when the bound ones are meant.
-BOUND: Any = object()
+BOUND: Any = _Word("those bound")
 UNBOUND = "grads: none were given, and none are bound; pass them, or bind them once"
 
 # What it gets when an update is to be made of what has accumulated.
-ACCUMULATED: Any = object()
+ACCUMULATED: Any = _Word("those accumulated")
 
 
 def check_numbers(
