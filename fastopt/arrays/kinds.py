@@ -194,8 +194,6 @@ def cure_of_shape(found: tuple[int, ...], expected: tuple[int, ...]) -> str:
         return "pass `g.T`"
     if math.prod(found) == math.prod(expected):
         return f"pass `g.reshape({expected})`"
-    if found == ():
-        return LOSS
     if len(found) > len(expected) and found[len(found) - len(expected) :] == expected:
         return "sum it, or take its mean, over the axes in front"
     return "pass one with an element for each of the parameter's, and all in the order of the parameters"

@@ -209,8 +209,10 @@ class Parameter:
         label, view = f"gradient of {self.label}", self.view
         if is_number(gradient) and not view.ndim:
             return self._number(gradient, writeable)
-        if view.size != 1 and is_scalar(gradient) and not isinstance(gradient, np.ndarray):
-            raise TypeError(f"{label}: expected a NumPy array, found {type_name(gradient)}; {LOSS}")
+        if view.size != 1 and is_scalar(gradient):
+            raise ValueError(
+                f"{label}: expected shape {view.shape} as its parameter, found one number ({type_name(gradient)}); {LOSS}"
+            )
         if holds(gradient, self.array):
             raise TypeError(
                 f"{label}: expected one array, found the parameter within a list or tuple; pass the gradients alone, "
