@@ -31,9 +31,9 @@ def did_you_mean(name: object, known: Iterable[object]) -> str:
 
     Of what takes a tuple it shows one, where ``known`` is a mapping to such values.
     """
-    if remark := ELSEWHERE.get(str(name)):
-        return f"; {remark}"
     names = [str(one) for one in known]
+    if "lr" in names and (remark := ELSEWHERE.get(str(name))):  # these are options, and not the names of parameters
+        return f"; {remark}"
     values = cast("dict[object, object]", known) if isinstance(known, dict) else {}
     shown = [
         f"{one!r}, as in {one}={values[one]!r}" if isinstance(values.get(one), tuple) else repr(one)

@@ -146,6 +146,9 @@ def test_what_is_no_option_here(name):
     for params, given in (([np.ones(2)], {name: 1}), ([{"params": np.ones(2), name: 1}], {})):
         with refused(opt, f"SGD: unknown option {name!r}; {ELSEWHERE[name]}"):
             fastopt.SGD(params, **given)
+    by_name = fastopt.SGD({"W": np.ones(2)})
+    with refused(by_name, f"grads: there is no parameter {name!r}; there are W"):
+        by_name.step({"W": np.ones(2), name: np.ones(2)})
 
 
 def test_every_synonym_is_of_an_option():

@@ -211,7 +211,8 @@ class Parameter:
             return self._number(gradient, writeable)
         if view.size != 1 and is_scalar(gradient):
             raise ValueError(
-                f"{label}: expected shape {view.shape} as its parameter, found one number ({type_name(gradient)}); {LOSS}"
+                f"{label}: expected shape {view.shape} as its parameter, found one number ({type_name(gradient)}); "
+                f"{LOSS}"
             )
         if holds(gradient, self.array):
             raise TypeError(
