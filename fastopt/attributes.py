@@ -4,6 +4,7 @@ from typing import Any
 
 from fastopt.declared import Declared
 from fastopt.options import did_you_mean, meant
+from fastopt.synonyms import absent
 
 
 class OptionOfGroups:
@@ -39,6 +40,19 @@ class OptionOfStages:
 
     def __set__(self, opt: Any, value: Any) -> None:
         opt._set_stage(self._name, value)
+
+
+class Absent:
+    """An attribute that people look for by its name elsewhere: it raises AttributeError with what to use."""
+
+    def __init__(self, advice: str) -> None:
+        self._advice = advice
+
+    def __set_name__(self, owner: type, name: str) -> None:
+        self._name = name
+
+    def __get__(self, opt: Any, owner: type | None = None) -> Any:
+        raise absent(self._name, f"{self._name}: an optimizer has no such attribute; {self._advice}")
 
 
 def check_attribute(rule: type[Declared], name: str) -> None:

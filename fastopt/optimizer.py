@@ -12,7 +12,7 @@ from fastopt.arrays.mapped import check_files, held_open
 from fastopt.arrays.nesting import Branch
 from fastopt.arrays.parameter import Parameter, StateMemory
 from fastopt.at_once import Assignment, assign
-from fastopt.attributes import OptionOfGroups, OptionOfStages, check_attribute, with_parts_unbuilt
+from fastopt.attributes import Absent, OptionOfGroups, OptionOfStages, check_attribute, with_parts_unbuilt
 from fastopt.checkpoint import Checkpoints
 from fastopt.engines.busy import BusyLock, not_busy
 from fastopt.engines.choice import backend_for
@@ -199,6 +199,11 @@ class Optimizer(Checkpoints, StageOptions, Rule):
         `add_param_group` unbinds them. They are in neither `state_dict` nor a copy.
         """
         self._engine.bind(grads)
+
+    if not TYPE_CHECKING:  # they would show these names
+        zero_grad = Absent("use that of the model, `model.zero_grad()`, or the option zero_grads=True")
+        params = Absent("they are in the groups, as in `opt.param_groups[0]['params']`")
+        learning_rate = Absent("it is lr; current_lr is what a function for it gives next")
 
     # Averages
 

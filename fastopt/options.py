@@ -14,7 +14,7 @@ from typing import Annotated, Any, Literal, TypeAlias, Union, cast, get_args, ge
 
 import numpy as np
 
-from fastopt.synonyms import REMARKS, SYNONYMS
+from fastopt.synonyms import ELSEWHERE, REMARKS, SYNONYMS
 
 Check: TypeAlias = Callable[[str, Any], Any]  # of a name and a value
 
@@ -32,6 +32,8 @@ def did_you_mean(name: object, known: Iterable[object]) -> str:
     Of what takes a tuple it shows one, where ``known`` is a mapping to such values.
     """
     names = [str(one) for one in known]
+    if "lr" in names and (remark := ELSEWHERE.get(str(name))):  # these are options, and not the names of parameters
+        return f"; {remark}"
     values = cast("dict[object, object]", known) if isinstance(known, dict) else {}
     shown = [
         f"{one!r}, as in {one}={values[one]!r}" if isinstance(values.get(one), tuple) else repr(one)
@@ -40,6 +42,11 @@ def did_you_mean(name: object, known: Iterable[object]) -> str:
     if not shown:
         return f"; there are {', '.join(names)}"
     return f"; did you mean {' or '.join(shown)}{REMARKS.get(str(name), '')}?"
+
+
+def counted(count: int, what: str) -> str:
+    """So many things, as messages say it."""
+    return f"{count} {what}" if count == 1 else f"{count} {what}s"
 
 
 def real(name: str, value: Any, expected: str = "a number", whose: str = "") -> float:

@@ -17,7 +17,7 @@ from fastopt.engines.busy import not_busy
 from fastopt.engines.shared import COUNTS_END, check_stages
 from fastopt.engines.totals import Totals
 from fastopt.groups import ParamGroup
-from fastopt.options import any_number, did_you_mean
+from fastopt.options import any_number, counted, did_you_mean
 from fastopt.rule import Resolved, Rule
 from fastopt.stages import STAGE_NAMES, Stages
 
@@ -127,6 +127,10 @@ class StateDicts(Contents):
     def _checked(self, source: str, state_dict: Any) -> Loaded:
         """What a state dict holds for this optimizer; raises, with its source, where it does not fit."""
         expected = ("version", "updates", "state", "param_groups", "stages")
+        if isinstance(state_dict, Mapping) and not {"version", "stages"} & set(
+            cast("Mapping[object, object]", state_dict)
+        ):
+            raise ValueError(f"{source}: this is no state dict of fastopt; {_AS_IT_WAS}")
         version, updates, state, given, of_stages = _entries(source, state_dict, expected)
         if type(version) is not int or version != VERSION:
             raise ValueError(
@@ -199,21 +203,21 @@ def _check_groups(
     source: str, given: Any, rule: type[Rule], groups: Sequence[ParamGroup]
 ) -> tuple[list[Resolved], list[Any]]:
     """The options of each group, and the keys of all parameters' state."""
-    _check_length(source, given, len(groups), "groups")
+    _check_length(source, given, len(groups), "group")
     resolved: list[Resolved] = []
     keys: list[Any] = []
     for index, (mine, loaded) in enumerate(zip(groups, given, strict=True)):
         label = f"{source}[{index}]"
         loaded = dict(zip(mine, _entries(label, loaded, mine), strict=True))
         members = loaded.pop("params")
-        _check_length(f"{label}['params']", members, len(mine["params"]), "parameters")
+        _check_length(f"{label}['params']", members, len(mine["params"]), "parameter")
         for key in members:
             if isinstance(key, bool) or not isinstance(key, Integral):
                 raise TypeError(f"{label}['params']: expected the integers of entries in 'state', found {key!r}")
         keys += members
         if "param_names" in mine:
             names = loaded.pop("param_names")
-            _check_length(f"{label}['param_names']", names, len(members), "names")
+            _check_length(f"{label}['param_names']", names, len(members), "name")
             for name, expected in zip(names, mine["param_names"], strict=True):
                 if not isinstance(name, str) or name != expected:
                     raise ValueError(f"{label}['param_names']: expected {expected!r}, found {name!r}; {SAME}")
@@ -260,7 +264,7 @@ def _check_length(label: str, value: Any, length: int, what: str) -> None:
         raise TypeError(f"{label}: expected a list, found {type_name(value)}; {_AS_IT_WAS}")
     found = len(cast(Sequence[object], value))
     if found != length:
-        raise ValueError(f"{label}: expected {length} {what}, found {found}; {SAME}")
+        raise ValueError(f"{label}: expected {counted(length, what)}, found {found}; {SAME}")
 
 
 def _check_arrays(label: str, needed: Collection[str], present: Collection[str]) -> None:

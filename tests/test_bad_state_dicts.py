@@ -56,7 +56,7 @@ STATE_DICTS = [
     (change(["state", 2, "exp_avg"], [[0.0] * 3] * 2), TypeError, "'exp_avg': expected a NumPy array, found list"),
     (change(["state", 2, "exp_avg"], np.ma.zeros((2, 3))), TypeError, "'exp_avg': a masked array's mask would be lost"),
     (change(["param_groups"], {}), TypeError, r"state_dict\['param_groups'\]: expected a list, found dict"),
-    (change(["param_groups"], []), ValueError, r"state_dict\['param_groups'\]: expected 1 groups, found 0; make the"),
+    (change(["param_groups"], []), ValueError, r"state_dict\['param_groups'\]: expected 1 group, found 0; make the"),
     (remove("param_groups", 0, "lr"), ValueError, "'lr' is missing"),
     (change(["param_groups", 0, "momentum"], 0.9), ValueError, "unknown entry 'momentum'"),
     (change(["param_groups", 0, "lr"], -1.0), ValueError, "lr: -1.0 was given"),

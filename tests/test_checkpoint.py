@@ -179,7 +179,7 @@ BAD = {
     "another state": (lambda p, **o: fastopt.Adan(two_groups(p), ema_decay=0.9, **o), "saved by Adam, and this is"),
     "other options": (lambda p, **o: adam(p, amsgrad=True, **o), "other state arrays"),
     "without averages": (lambda p, **o: adam(p, ema_decay=None, **o), "other state arrays"),
-    "one group": (lambda p, **o: fastopt.Adam(p, ema_decay=0.9, **o), "expected 1 groups, found 2"),
+    "one group": (lambda p, **o: fastopt.Adam(p, ema_decay=0.9, **o), "expected 1 group, found 2"),
     "a shape": (lambda p, **o: adam({**p, "W": np.ones((4, 3))}, **o), r"expected shape \(4, 3\), found \(3, 4\)"),
     "a dtype": (lambda p, **o: adam({**p, "b": np.ones(5)}, **o), "expected float64, found float32"),
     "a name": (lambda p, **o: adam(dict(zip(["V", "b", "none", ""], p.values(), strict=True)), **o), "expected 'V'"),

@@ -123,10 +123,10 @@ def test_groups_of_the_same_layers(backend):
 @pytest.mark.parametrize(
     ("grads", "error", "message"),
     [
-        ({"l0": (ones(2),), "l1": ones(1)}, ValueError, "grads at 'l0': 1 were given for 2; pass one for each"),
+        ({"l0": (ones(2),), "l1": ones(1)}, ValueError, "grads at 'l0': found 1 for 2; pass one for each"),
         ({"l0": ones(2), "l1": ones(1)}, TypeError, "grads at 'l0': expected a list or tuple, .* found ndarray"),
         ({"l0": {"W": ones(2)}, "l1": ones(1)}, TypeError, "grads at 'l0': expected a list or tuple, .* found dict"),
-        ({"l0": (ones(2), ones(3))}, ValueError, "grads: no gradient for parameter 'l1'; give None to skip it"),
+        ({"l0": (ones(2), ones(3))}, ValueError, "grads: no gradient for parameter 'l1'; pass it, or None to skip it"),
         ({"l0": (ones(2), ones(3)), "l2": ones(1)}, ValueError, "grads: there is no parameter 'l2'; there are l0, l1"),
         ({"l0.0": ones(2), "l0.1": ones(3)}, ValueError, "grads: no gradient for parameter 'l1'"),
         ({"l0.7": ones(2), "l0.1": ones(3)}, ValueError, "there is no parameter 'l0.7'; did you mean 'l0"),

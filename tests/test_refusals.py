@@ -94,7 +94,7 @@ CONSTRUCTOR = {
     ),
     "too few names": (
         lambda s: remake(s, [{"params": [s.W, s.b], "param_names": ["W"]}]),
-        "param_names: |1 names were given for 2 parameters; give one for each",
+        "param_names: |found 1 name for 2 parameters; give one for each",
         lambda s: remake(s, [{"params": [s.W, s.b], "param_names": ["W", "b"]}]),
     ),
     "no names": (
@@ -221,7 +221,7 @@ def different(s):
 STEPS = {
     "too few": (
         lambda s: s.opt.step([s.W]),
-        "grads: 1 gradients were given for 2 parameters; pass one for each, None for those to skip",
+        "grads: found 1 gradient for 2 parameters; pass one for each, None for those to skip",
         lambda s: s.opt.step([s.W, None]),
     ),
     "one for two": (
@@ -231,7 +231,7 @@ STEPS = {
     ),
     "one missing": (
         lambda s: s.opt.step({"W": s.W}),
-        "grads: no gradient for parameter 'b'; give None to skip it",
+        "grads: no gradient for parameter 'b'; pass it, or None to skip it",
         lambda s: s.opt.step({"W": s.W, "b": None}),
     ),
     "one unknown": (
@@ -288,7 +288,7 @@ LOADS = {
     ),
     "another group": (
         lambda s: s.opt.load_state_dict(different(s).state_dict()),
-        "state_dict['param_groups']: expected 1 groups, found 2; make the optimizer as the saved one was made",
+        "state_dict['param_groups']: expected 1 group, found 2; make the optimizer as the saved one was made",
         lambda s: different(s).load_state_dict(different(s).state_dict()),
     ),
     "another dtype": (

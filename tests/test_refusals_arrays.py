@@ -133,13 +133,17 @@ def test_things_that_are_called_first(kind, backend):
 def test_what_is_no_array(given, opt):
     """Where nothing can be made of it, the message says to pass an array."""
     found = f"found {type(given).__name__}" if not isinstance(given, Net) else "Net"
+    cures = {set: "pass a list", type(None): "may lack its return statement"}
+    cure = cures.get(
+        type(given), "gradients of a model in a list or dict" if isinstance(given, Net) else "pass a NumPy"
+    )
     with refused(opt, "parameter 'b': ", found, "pass a NumPy array", "leave it out" if given is None else ""):
         fastopt.SGD({"b": given})
     if given is not None:  # which skips a parameter
         with refused(opt, "gradient of parameter 'b': ", found, "pass a NumPy array"):
             opt.step({"W": None, "b": given, "last": None})
     if not isinstance(given, bytes):
-        with refused(opt, "grads: expected an array", found, "pass a list" if type(given) is set else "pass a NumPy"):
+        with refused(opt, "grads: expected an array", found, cure):
             opt.step(given)
 
 
@@ -211,8 +215,29 @@ def test_complex_parameters(dtype, backend):
     made = []
     opt = fastopt.SGD(np.ones(3), backend=backend)
     followed(lambda p: made.append(fastopt.SGD([p], lr=1.0, backend=backend)), z, "p", opt, f"found {dtype}")
-    followed(made[0].step, g, "g", opt, f"found {dtype}")
-    np.testing.assert_array_equal(z, np.full(3, -2j, dtype))
+    with refused(opt, f"found {dtype}", "if JAX or autograd made it") as message:
+        made[0].step(g)
+    for code, given in zip(CODE.findall(message[0]), (g, np.conj(g)), strict=True):
+        z[:] = 1
+        made[0].step(eval(code, {"np": np, "g": given}))
+        np.testing.assert_array_equal(z, np.full(3, -2j, dtype))
+
+
+@pytest.mark.parametrize("given", [1 + 2j, np.complex128(1 + 2j), np.array(1 + 2j)])
+def test_complex_numbers(given, backend):
+    """Parameters without axes, and their gradients."""
+    z = np.ones((), complex)
+    made = []
+    opt = fastopt.SGD(np.ones(3), backend=backend)
+    followed(lambda p: made.append(fastopt.SGD([p], lr=1.0, backend=backend)), z, "p", opt, "found complex128")
+    if not isinstance(given, np.ndarray):
+        with refused(opt, "found ") as message:
+            made[0].step([given])
+        given = eval(*CODE.findall(message[0]), {"np": np, "g": given})
+    with refused(opt, "found complex128") as message:
+        made[0].step([given])
+    made[0].step([eval(CODE.findall(message[0])[0], {"np": np, "g": given})])
+    assert z == -2j
 
 
 def test_memory_of_gradients(opt):

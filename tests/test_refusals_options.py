@@ -10,7 +10,7 @@ import fastopt
 from fastopt import options
 from fastopt.rules import VARIANTS
 from fastopt.stages import STAGE_NAMES
-from fastopt.synonyms import SYNONYMS
+from fastopt.synonyms import ELSEWHERE, SYNONYMS
 
 # For each check what is wrong, the words for it, and whether a value is as they say.
 WRONG = {
@@ -79,11 +79,12 @@ def test_every_option_of_every_variant(variant):
 
 # Names from elsewhere
 
+# But `ema`, which is another attribute of an optimizer.
 FOREIGN = [
     (rule, name)
     for rule in dict.fromkeys(rule for rule, _ in VARIANTS.values())
     for name in SYNONYMS
-    if name not in rule._options and not rule._options.keys().isdisjoint(SYNONYMS[name])
+    if name != "ema" and name not in rule._options and not rule._options.keys().isdisjoint(SYNONYMS[name])
 ]
 
 
@@ -112,6 +113,7 @@ def test_names_of_other_libraries(rule, name):
     [
         (fastopt.SGD, "learning_rate", {"lr": None}),
         (fastopt.SGD, "beta", {"momentum": None}),
+        (fastopt.SGD, "ema", {"ema_decay": None}),
         (fastopt.SGD, "max_norm", {"clip_grad_norm": None}),
         (fastopt.SGD, "clipvalue", {"clip_grad_value": None}),
         (fastopt.Adam, "epsilon", {"eps": None}),
@@ -132,14 +134,27 @@ def test_names_that_may_be_several():
     opt = fastopt.RMSprop([np.ones(2)])
     with refused(opt, "did you mean 'alpha' or 'weight_decay'?"):
         fastopt.RMSprop([np.ones(2)], decay=0.9)
+    with refused(opt, "did you mean 'clip_grad_norm' or 'clip_grad_value'?"):
+        fastopt.RMSprop([np.ones(2)], grad_clip=1.0)
     with refused(opt, "did you mean 'clip_grad_norm', which takes all gradients together?"):
         fastopt.RMSprop([np.ones(2)], clipnorm=1.0)
+
+
+@pytest.mark.parametrize("name", ELSEWHERE)
+def test_what_is_no_option_here(name):
+    opt = fastopt.SGD([np.ones(2)])
+    for params, given in (([np.ones(2)], {name: 1}), ([{"params": np.ones(2), name: 1}], {})):
+        with refused(opt, f"SGD: unknown option {name!r}; {ELSEWHERE[name]}"):
+            fastopt.SGD(params, **given)
+    by_name = fastopt.SGD({"W": np.ones(2)})
+    with refused(by_name, f"grads: there is no parameter {name!r}; there are W"):
+        by_name.step({"W": np.ones(2), name: np.ones(2)})
 
 
 def test_every_synonym_is_of_an_option():
     known = {name for rule, _ in VARIANTS.values() for name in rule._options}
     assert {name for names in SYNONYMS.values() for name in names} <= known
-    assert {name for _, name in FOREIGN} == set(SYNONYMS)
+    assert {name for _, name in FOREIGN} == set(SYNONYMS) - {"ema"}
 
 
 def test_attributes_of_ones_own_are_left_alone():

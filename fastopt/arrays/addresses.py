@@ -12,10 +12,11 @@ from fastopt.arrays.layout import Array, bounds_of, start_of
 def cure_of_sharing(one: str, other: str, is_same: bool) -> str:
     """What to do with two arrays that share memory, all of it or a part, given their labels."""
     if not (one.startswith("parameter") and other.startswith("parameter")):
-        return "state needs memory of its own"
+        return "state needs memory of its own; where `state_memory` gives it, return new memory at each call"
     if is_same:
         return (
-            "pass a tied array once, and the sum of its gradients for it, such as `g_in + g_out`; or copy one of them"
+            "pass a tied array once, and the sum of its gradients for it, which is `g_in + g_out` if your library does "
+            "not sum them; or copy one of them"
         )
     return "pass the whole array that both are parts of, or copy one of them"
 

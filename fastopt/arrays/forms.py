@@ -7,8 +7,8 @@ from typing import Any, TypeAlias, cast
 
 import numpy as np
 
-from fastopt.arrays.kinds import cure, is_array_like, type_name
-from fastopt.arrays.layout import Array, is_number
+from fastopt.arrays.kinds import LOSS, cure, is_array_like, is_scalar, type_name
+from fastopt.arrays.layout import Array
 from fastopt.arrays.nesting import (
     Branch,
     fields_of,
@@ -21,6 +21,7 @@ from fastopt.arrays.nesting import (
     shifted,
 )
 from fastopt.arrays.parameter import Parameter
+from fastopt.options import counted
 
 # One Iterable of all kinds of items: of several, checkers would not know which one a list is meant for. What nested
 # lists hold is not checked, because lists are invariant: list[Array] is no list[Nested].
@@ -80,7 +81,8 @@ def group_dict(group: Any) -> dict[str, Any]:
         names = as_list("param_names", beside)
         if len(names) != len(params):
             raise ValueError(
-                f"param_names: {len(names)} names were given for {len(params)} parameters; give one for each"
+                f"param_names: found {counted(len(names), 'name')} for {counted(len(params), 'parameter')}; give "
+                f"one for each"
             )
         pairs = zip(names, params, strict=True)
         tree = cast(Branch, leaves("params", dict(pairs), (), []))
@@ -135,7 +137,9 @@ def as_list(what: str, items: Iterable[Any] | None) -> list[Any]:
 def ordered(grads: Any, tree: Branch, parameters: Sequence[Parameter]) -> list[Any]:
     """The gradients as a list in the order of the parameters, from any of the forms that ``step`` takes."""
     count = len(parameters)
-    if is_array_like(grads) or is_number(grads):
+    if is_array_like(grads) or isinstance(grads, Number):
+        if count != 1 and is_scalar(grads):
+            raise TypeError(f"grads: expected {_FORMS['grads']}, found {type_name(grads)}; {LOSS}")
         if count != 1:
             raise ValueError(f"grads: one gradient was given for {count} parameters; pass a sequence or a mapping")
         return [grads]
@@ -155,9 +159,15 @@ def ordered(grads: Any, tree: Branch, parameters: Sequence[Parameter]) -> list[A
         if len(items) == count and (is_flat(tree) or not may_be_nested(tree, items)):
             return items  # in their order
         if len(items) != count and is_flat(tree):
+            sizes = Counter(parameter.group for parameter in parameters).values()
+            order = (
+                f", all in one list, in the order of the groups ({' + '.join(map(str, sizes))})"
+                if len(sizes) > 1
+                else ""
+            )
             raise ValueError(
-                f"grads: {len(items)} gradients were given for {count} parameters; "
-                f"pass one for each, None for those to skip"
+                f"grads: found {counted(len(items), 'gradient')} for {counted(count, 'parameter')}; pass one for each, "
+                f"None for those to skip{order}"
             )
     placed: list[Any] = [None] * count
     place(tree, given, "", placed)

@@ -39,7 +39,7 @@ def check_floats(label: str, array: Array, letter: str = "x") -> None:
     if not (array.dtype.char in "fd" and array.dtype.isnative):
         raise TypeError(
             f"{label}: expected float32 or float64, found {dtype_name(array.dtype)}; "
-            f"{cure_of_dtype(letter, array.dtype, None)}"
+            f"{cure_of_dtype(letter, array, None)}"
         )
 
 

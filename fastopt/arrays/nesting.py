@@ -156,8 +156,7 @@ def _place_sequence(tree: Branch, grads: Any, where: str, placed: list[Any]) -> 
     items = list(cast("Sequence[object]", grads))
     if len(items) != len(tree.items):
         raise ValueError(
-            f"grads{_at(where)}: {len(items)} were given for {len(tree.items)}; pass one for each, None for those to "
-            f"skip"
+            f"grads{_at(where)}: found {len(items)} for {len(tree.items)}; pass one for each, None for those to skip"
         )
     for index, (item, g) in enumerate(zip(tree.items, items, strict=True)):
         place(item, g, f"{where}{index}.", placed)
@@ -179,7 +178,7 @@ def _place_by_name(tree: Branch, names: tuple[str, ...], grads: Any, where: str,
             raise ValueError(f"grads: there is no parameter {full!r}{hint}")
     for name, item in zip(names, tree.items, strict=True):
         if name not in given:
-            raise ValueError(f"grads: no gradient for parameter {where + name!r}; give None to skip it")
+            raise ValueError(f"grads: no gradient for parameter {where + name!r}; pass it, or None to skip it")
         place(item, given[name], f"{where}{name}.", placed)
 
 

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fastopt.arrays.addresses import AddressMap
-from fastopt.arrays.kinds import cure_of_dtype, cure_of_shape, replaced
+from fastopt.arrays.kinds import LOSS, cure_of_dtype, cure_of_shape, holds, is_scalar, replaced, type_name
 from fastopt.arrays.layout import (
     Array,
     check_aligned,
@@ -209,11 +209,21 @@ class Parameter:
         label, view = f"gradient of {self.label}", self.view
         if is_number(gradient) and not view.ndim:
             return self._number(gradient, writeable)
+        if view.size != 1 and is_scalar(gradient):
+            raise ValueError(
+                f"{label}: expected shape {view.shape} as its parameter, found one number ({type_name(gradient)}); "
+                f"{LOSS}"
+            )
+        if holds(gradient, self.array):
+            raise TypeError(
+                f"{label}: expected one array, found the parameter within a list or tuple; pass the gradients alone, "
+                f"without the parameters"
+            )
         given = plain(label, gradient, "g", view.dtype)
         if given.dtype != view.dtype:
             raise TypeError(
                 f"{label}: expected {dtype_name(view.dtype)} as its parameter, found {dtype_name(given.dtype)}; "
-                f"{cure_of_dtype('g', given.dtype, view.dtype, 2 * given.size == view.size)}"
+                f"{cure_of_dtype('g', given, view.dtype, 2 * given.size == view.size)}"
             )
         if given.shape != view.shape:
             raise ValueError(
@@ -225,7 +235,9 @@ class Parameter:
             raise ValueError(f"{label}: the array is read-only, so zero_grads cannot zero it; pass `g.copy()`")
         other = addresses.shared_with(given)
         if other is not None:
-            raise ValueError(f"{label}: it shares memory with {other}; pass `g.copy()`")
+            is_parameter = other.startswith("parameter")
+            advice = "it is the parameter or a part of it; pass the gradient, or if both are equal" * is_parameter
+            raise ValueError(f"{label}: it shares memory with {other}; {advice or 'pass'} `g.copy()`")
         if given.flags.c_contiguous if self.order == "C" else given.flags.f_contiguous:
             return given
         if self._scratch is None:
