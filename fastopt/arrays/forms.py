@@ -143,7 +143,6 @@ def ordered(grads: Any, tree: Branch, parameters: Sequence[Parameter]) -> list[A
         if count != 1:
             raise ValueError(f"grads: one gradient was given for {count} parameters; pass a sequence or a mapping")
         return [grads]
-    names = {str(parameter.name): parameter.index for parameter in parameters}
     given: Any = grads
     if isinstance(grads, Mapping):
         given = dict(cast("Mapping[object, Any]", grads))
@@ -151,6 +150,7 @@ def ordered(grads: Any, tree: Branch, parameters: Sequence[Parameter]) -> list[A
             raise TypeError(
                 "grads: the parameters have no names, so their gradients come as a sequence, not as a mapping"
             )
+        names = {str(parameter.name): parameter.index for parameter in parameters}
         # By dotted names as well as nested.
         if tree.names is None or any(name in names and name not in tree.names for name in given):
             tree = Branch(dict, tuple(names), tuple(names.values()))
